@@ -1,1 +1,55 @@
-fn main(){}
+//! `cargo xtask`: everything the project does besides compiling, written in Rust so that a
+//! contributor needs no other tool. `cargo xtask help` lists the tasks; each lives in the file of
+//! its name.
+
+mod build;
+mod ci;
+mod cmd;
+mod paths;
+mod setup;
+mod summary;
+mod test;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about, disable_version_flag = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Find or install what the other tasks need, and say what is used.
+    Setup,
+    /// Build the BPF object, the agent that embeds it, and the NVML simulator.
+    Build(build::Args),
+    /// Build, then run every test of the workspace.
+    Test,
+    /// What a change must pass: formatting, clippy, the NVML-only build, every test.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    match &cli.task {
+        Task::Setup => setup::everything(),
+        Task::Build(args) => build::run(args).map(|_| ()),
+        Task::Test => test::run(),
+        Task::Ci => ci::run(),
+    }
+}

@@ -1,0 +1,66 @@
+//! `cargo xtask ci`: what a change must pass, on one machine, in one command.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::build::{self, BPF_OBJECT};
+use crate::{cmd, paths, setup, test, ui};
+
+/// The task: stops at the first step that fails; the times are printed either way.
+pub(crate) fn run() -> Result<()> {
+    let mut times = Vec::new();
+    let mut closing_lines = Vec::new();
+    let result = steps(&mut times, &mut closing_lines);
+    ui::line("");
+    ui::step("what took how long");
+    times.iter().for_each(ui::line);
+    closing_lines.iter().for_each(ui::line);
+    result
+}
+
+fn steps(times: &mut Vec<String>, closing_lines: &mut Vec<String>) -> Result<()> {
+    let args = build::Args { no_default_features: false, deny_warnings: true };
+
+    timed(times, "setup", || {
+        setup::components()?;
+        setup::everything()
+    })?;
+
+    timed(times, "formatting", || {
+        cmd::visible(paths::cargo().args(["fmt", "--all", "--check"]))
+            .context("the code is not formatted: run `cargo fmt --all`")
+    })?;
+
+    // Clippy compiles the agent, which embeds the object. The compiler for BPF has no clippy of
+    // its own; there, warnings are errors.
+    let object = timed(times, "BPF program, no warnings", || {
+        build::bpf(&setup::bpf()?, args.deny_warnings)
+    })?;
+
+    timed(times, "clippy, no warnings", || {
+        let mut clippy = paths::cargo();
+        clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        cmd::visible(clippy.env(BPF_OBJECT, &object))
+    })?;
+
+    timed(times, "agent without eBPF", || {
+        cmd::visible(paths::cargo().args(["build", "--package", "agent", "--no-default-features"]))
+    })?;
+
+    timed(times, "build and tests", || {
+        let outcome = test::all(&args, true)?;
+        *closing_lines = outcome.closing_lines;
+        outcome.verdict
+    })
+}
+
+fn timed<T>(times: &mut Vec<String>, what: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    ui::line("");
+    ui::step(what);
+    let started = Instant::now();
+    let result = step();
+    let mark = if result.is_ok() { "ok" } else { "FAILED" };
+    times.push(format!("  {what:<26} {mark:<6} {}", ui::elapsed(started.elapsed())));
+    result.with_context(|| format!("ci stopped at: {what}"))
+}

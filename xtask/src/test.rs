@@ -1,0 +1,133 @@
+//! `cargo xtask test`: every test of the workspace.
+//!
+//! The unit tests are built as cargo builds them; the end-to-end tests (package `e2e`) drive the
+//! release build from outside and learn by environment variables where things are:
+//!
+//! | variable | what |
+//! | --- | --- |
+//! | `E2E_AGENT` | the agent to test |
+//! | `E2E_SIM_DIR` | the directory of the simulator, `libnvidia-ml.so.1` |
+//! | `E2E_PYTHON` | a Python that has `pynvml` and `mcp` |
+//! | `AGENT_BPF_OBJECT` | the BPF object, for a debug build of the agent with its tests |
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::build::{self, BPF_OBJECT};
+use crate::summary::Summary;
+use crate::{cmd, paths, setup, ui};
+
+/// Tests that CI's machines cannot run, each with what they lack. Any other skip fails CI: a test
+/// that silently stops running is worse than none.
+const CI_CANNOT_RUN: &[(&str, &str)] = &[];
+
+/// The task, with the rules of CI where the variable `CI` is set.
+pub(crate) fn run() -> Result<()> {
+    let in_ci = env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false" && ci != "0");
+    let outcome = all(&build::Args::default(), in_ci)?;
+    outcome.say();
+    outcome.verdict
+}
+
+/// How the tests ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) closing_lines: Vec<String>,
+    pub(crate) verdict: Result<()>,
+}
+
+impl Outcome {
+    pub(crate) fn say(&self) {
+        ui::line("");
+        self.closing_lines.iter().for_each(ui::line);
+    }
+}
+
+/// Sets up, builds and runs everything. An error here is one that kept the tests from running.
+pub(crate) fn all(args: &build::Args, in_ci: bool) -> Result<Outcome> {
+    let python = setup::python()?;
+    let built = build::run(args)?;
+
+    ui::step("the tests");
+    let mut tests = paths::cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    tests.env("E2E_AGENT", &built.agent).env("E2E_SIM_DIR", &built.sim_dir);
+    tests.env("E2E_PYTHON", python);
+    if let Some(object) = &built.bpf_object {
+        tests.env(BPF_OBJECT, object);
+    }
+    let started = Instant::now();
+    let (summary, success) = watch(&mut tests)?;
+    Ok(Outcome {
+        closing_lines: summary.lines(&ui::elapsed(started.elapsed())),
+        verdict: judge(&summary, success, in_ci),
+    })
+}
+
+/// Runs cargo, shows what matters of its output as it comes, and counts.
+fn watch(tests: &mut Command) -> Result<(Summary, bool)> {
+    let shown = cmd::display(tests);
+    let mut child =
+        tests.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{shown}`"))?;
+    let out = child.stdout.take().with_context(|| format!("`{shown}` has no stdout"))?;
+    let mut summary = Summary::default();
+    for line in BufReader::new(out).split(b'\n') {
+        let line = line.with_context(|| format!("reading what `{shown}` prints"))?;
+        let line = String::from_utf8_lossy(&line);
+        if summary.take(&line) {
+            ui::line(line);
+        }
+    }
+    let status = child.wait().with_context(|| format!("waiting for `{shown}`"))?;
+    Ok((summary, status.success()))
+}
+
+fn judge(summary: &Summary, success: bool, in_ci: bool) -> Result<()> {
+    if summary.failed > 0 {
+        bail!("{} of the tests failed", summary.failed);
+    }
+    if !success {
+        bail!("a test binary did not build or did not live to report; what it said stands above");
+    }
+    let allowed = |test: &String| CI_CANNOT_RUN.iter().any(|(listed, _)| listed == test);
+    let unlisted: Vec<&str> =
+        summary.skipped.keys().filter(|test| !allowed(test)).map(String::as_str).collect();
+    if in_ci && !unlisted.is_empty() {
+        bail!(
+            "CI runs every test that is not listed in xtask/src/test.rs as one it cannot run, and \
+             these did not run: {}",
+            unlisted.join(", ")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(lines: &[&str]) -> Summary {
+        let mut summary = Summary::default();
+        for line in lines {
+            summary.take(line);
+        }
+        summary
+    }
+
+    #[test]
+    fn a_skip_fails_ci_and_only_ci() {
+        let skipped = summary(&["skipped: some_test: no such device"]);
+        assert!(judge(&skipped, true, false).is_ok());
+        let error = judge(&skipped, true, true).unwrap_err().to_string();
+        assert!(error.contains("some_test"), "{error}");
+    }
+
+    #[test]
+    fn a_crash_without_a_result_line_is_a_failure() {
+        assert!(judge(&summary(&["test result: ok. 3 passed; 0 failed"]), false, false).is_err());
+    }
+}
