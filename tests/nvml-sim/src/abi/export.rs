@@ -1,0 +1,105 @@
+//! What every exported function does before and after its own work.
+//!
+//! In this order: no session is `UNINITIALIZED`; a null pointer, a text that is not UTF-8 or a handle that is none is
+//! `INVALID_ARGUMENT`; the faults of the scenario strike; a lost GPU is `GPU_IS_LOST`; then the function's body answers.
+//! A panic anywhere becomes `UNKNOWN` instead of unwinding into C.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nvml_wrapper_sys::bindings as sys;
+
+use crate::engine::code::Code;
+
+/// Runs a call and turns its outcome into the number that C gets.
+pub fn call(body: impl FnOnce() -> Result<(), Code>) -> sys::nvmlReturn_t {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => sys::nvmlReturn_enum_NVML_SUCCESS,
+        Ok(Err(code)) => code.number(),
+        Err(_) => Code::UNKNOWN.number(),
+    }
+}
+
+/// Declares exported functions. Each line reads `kind fn name(context, argument: Shape, …) { body }`, where a
+/// [`Shape`](super::args::Shape) says how the argument looks to C and what the body gets of it, and the body is a
+/// `Result<_, Code>`. The kinds:
+/// - `library`: needs no session; the context is the [`Library`](crate::engine::library::Library).
+/// - `session`: the context is the [`Session`](crate::engine::library::Session).
+/// - `lookup`: as `session`; the body finds a GPU, whose handle goes into a last argument added here.
+/// - `device`: a GPU's handle is added as first argument; the context is the session and the GPU, `(session, gpu)`.
+macro_rules! export {
+    ($($(#[$meta:meta])* $kind:ident fn $name:ident($context:tt $(, $arg:ident: $shape:ty)* $(,)?) $body:block)*) => {
+        /// The functions of this file.
+        pub const SYMBOLS: &[&str] = &[$(stringify!($name)),*];
+
+        $(export!(@$kind [$(#[$meta])*] $name($context $(, $arg: $shape)*) $body);)*
+
+        /// Compiles only while each function has the very type that the bindings give it.
+        #[cfg(test)]
+        const _: fn(&nvml_wrapper_sys::bindings::NvmlLib) = |library| {
+            fn same<F, E>(_: &Result<F, E>, _: F) {}
+            $(same(&library.$name, $name);)*
+        };
+    };
+    (@library [$($meta:tt)*] $name:ident($library:tt $(, $arg:ident: $shape:ty)*) $body:block) => {
+        export!(@item [$($meta)*] $name() ($($arg: $shape),*) () {
+            let $library = &$crate::engine::library::LIBRARY;
+            export!(@adopt $($arg: $shape),*);
+            $body
+        });
+    };
+    (@session [$($meta:tt)*] $name:ident($session:tt $(, $arg:ident: $shape:ty)*) $body:block) => {
+        export!(@item [$($meta)*] $name() ($($arg: $shape),*) () {
+            let session = $crate::engine::library::LIBRARY.session()?;
+            export!(@adopt $($arg: $shape),*);
+            session.node.driver.faults.strike(stringify!($name))?;
+            let $session = &*session;
+            $body
+        });
+    };
+    (@lookup [$($meta:tt)*] $name:ident($session:tt $(, $arg:ident: $shape:ty)*) $body:block) => {
+        export!(@item [$($meta)*] $name()
+            ($($arg: $shape),*) (found: $crate::abi::args::Out<nvml_wrapper_sys::bindings::nvmlDevice_t>)
+        {
+            let session = $crate::engine::library::LIBRARY.session()?;
+            export!(@adopt $($arg: $shape,)* found: $crate::abi::args::Out<nvml_wrapper_sys::bindings::nvmlDevice_t>);
+            session.node.driver.faults.strike(stringify!($name))?;
+            let $session = &*session;
+            let gpu: &$crate::engine::gpu::Gpu = $body?;
+            session.reach(gpu, stringify!($name))?;
+            found.set($crate::abi::handle::of_gpu(gpu))
+        });
+    };
+    (@device [$($meta:tt)*] $name:ident(($session:tt, $gpu:tt) $(, $arg:ident: $shape:ty)*) $body:block) => {
+        export!(@item [$($meta)*] $name(device: nvml_wrapper_sys::bindings::nvmlDevice_t) ($($arg: $shape),*) () {
+            let session = $crate::engine::library::LIBRARY.session()?;
+            export!(@adopt $($arg: $shape),*);
+            let gpu = $crate::abi::handle::gpu(&session.node, device)?;
+            session.reach(gpu, stringify!($name))?;
+            let $session = &*session;
+            let $gpu = gpu;
+            $body
+        });
+    };
+    (@item [$($meta:tt)*] $name:ident($($first:ident: $first_type:ty)?)
+        ($($arg:ident: $shape:ty),*) ($($last:ident: $last_shape:ty)?) $body:block) => {
+        $($meta)*
+        ///
+        /// # Safety
+        /// As the header of NVML has it: pointers are null or valid for what the function reads and writes through
+        /// them, lengths and counts say how much that is, and texts end in a null.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            $($first: $first_type,)?
+            $($arg: <$shape as $crate::abi::args::Shape>::C,)*
+            $($last: <$last_shape as $crate::abi::args::Shape>::C,)?
+        ) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
+            $crate::abi::export::call(|| $body)
+        }
+    };
+    (@adopt $($arg:ident: $shape:ty),*) => {
+        $(
+            // SAFETY: The argument comes straight from the caller, who vouches for it as the function demands.
+            let $arg = unsafe { <$shape as $crate::abi::args::Shape>::adopt($arg) }?;
+        )*
+    };
+}

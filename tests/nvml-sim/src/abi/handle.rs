@@ -1,0 +1,63 @@
+//! Handles: numbers in the clothes of pointers.
+//!
+//! Each kind has a range of its own, so that a handle of another kind, a stale or an invented one is told apart and is
+//! `INVALID_ARGUMENT` instead of a crash. Handles of MIG devices will get the next range.
+
+use std::ptr::without_provenance_mut;
+
+use nvml_wrapper_sys::bindings as sys;
+
+use super::args::SetHandle;
+use crate::engine::code::Code;
+use crate::engine::gpu::Gpu;
+use crate::engine::node::Node;
+
+const GPU: usize = 0x4750_0000_0000;
+const EVENT_SET: usize = 0x4553_0000_0000;
+
+/// The number behind a handle of the kind with this base.
+fn number(handle: usize, base: usize) -> Result<u32, Code> {
+    handle
+        .checked_sub(base)
+        .and_then(|number| u32::try_from(number).ok())
+        .ok_or(Code::INVALID_ARGUMENT)
+}
+
+/// Valid for the life of the process: the same GPU has the same handle after another `nvmlInit`, as with NVML.
+#[must_use]
+pub fn of_gpu(gpu: &Gpu) -> sys::nvmlDevice_t {
+    device(gpu.index)
+}
+
+#[must_use]
+pub fn device(index: u32) -> sys::nvmlDevice_t {
+    without_provenance_mut(GPU + index as usize)
+}
+
+pub fn gpu(node: &Node, handle: sys::nvmlDevice_t) -> Result<&Gpu, Code> {
+    node.by_index(number(handle.addr(), GPU)?)
+}
+
+#[must_use]
+pub fn of_event_set(set: u32) -> sys::nvmlEventSet_t {
+    without_provenance_mut(EVENT_SET + set as usize)
+}
+
+pub fn event_set(handle: SetHandle) -> Result<u32, Code> {
+    number(handle.0, EVENT_SET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_do_not_mix() {
+        assert_eq!(number(device(3).addr(), GPU), Ok(3));
+        assert_eq!(event_set(SetHandle(of_event_set(1).addr())), Ok(1));
+        assert_eq!(event_set(SetHandle(device(1).addr())), Err(Code::INVALID_ARGUMENT));
+        assert_eq!(number(of_event_set(1).addr(), GPU), Err(Code::INVALID_ARGUMENT));
+        assert_eq!(number(0, GPU), Err(Code::INVALID_ARGUMENT));
+        assert_eq!(number(usize::MAX, EVENT_SET), Err(Code::INVALID_ARGUMENT));
+    }
+}

@@ -1,0 +1,58 @@
+//! The C functions of NVML, one file per group.
+//!
+//! The files say which engine value goes into which argument and hold no `unsafe`. How an argument crosses the
+//! boundary is in [`args`], what every call has in common in [`export`]; those two hold all of it.
+//!
+//! Left out on purpose are the first versions of calls whose struct has grown since under the same name in the header
+//! (`nvmlDeviceGetPciInfo`, `nvmlDeviceGetComputeRunningProcesses`, `nvmlEventSetWait`): a client that still calls them
+//! has allocated less than the bindings say, and a missing symbol is a better answer than a corrupted caller.
+
+#[macro_use]
+pub mod export;
+pub mod args;
+pub mod handle;
+
+pub mod ecc;
+pub mod enumeration;
+pub mod events;
+pub mod fields;
+pub mod identity;
+pub mod lifecycle;
+pub mod load;
+pub mod marker;
+pub mod memory;
+pub mod mig;
+pub mod nvlink;
+pub mod pcie;
+pub mod processes;
+pub mod thermal;
+pub mod throttle;
+
+/// The names of all exported NVML functions, group by group.
+const GROUPS: &[&[&str]] = &[
+    ecc::SYMBOLS,
+    enumeration::SYMBOLS,
+    events::SYMBOLS,
+    fields::SYMBOLS,
+    identity::SYMBOLS,
+    lifecycle::SYMBOLS,
+    load::SYMBOLS,
+    memory::SYMBOLS,
+    mig::SYMBOLS,
+    nvlink::SYMBOLS,
+    pcie::SYMBOLS,
+    processes::SYMBOLS,
+    thermal::SYMBOLS,
+    throttle::SYMBOLS,
+];
+
+/// The names of all exported NVML functions.
+pub fn symbols() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().copied().flatten().copied()
+}
+
+/// Whether a scenario may name this function in its faults.
+#[must_use]
+pub fn is_exported(symbol: &str) -> bool {
+    symbols().any(|known| known == symbol)
+}

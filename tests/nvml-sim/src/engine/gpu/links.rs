@@ -1,0 +1,307 @@
+//! How a GPU is connected: PCIe, NVLink, and the fabric that NVSwitches make of it.
+
+use std::collections::BTreeMap;
+
+use nvml_wrapper_sys::bindings as sys;
+use serde::Deserialize;
+
+use super::identity::PciAddress;
+use crate::engine::code::Code;
+use crate::engine::reading::Reading;
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Pcie {
+    #[serde(rename = "gen")]
+    pub generation: Reading<u32>,
+    pub width: Reading<u32>,
+    /// What GPU and slot together can do, and what the GPU alone can.
+    pub max_gen: Reading<u32>,
+    pub max_width: Reading<u32>,
+    pub gpu_max_gen: Reading<u32>,
+    /// Packets sent again, and how often that counter has wrapped.
+    pub replays: Reading<u32>,
+    pub replay_rollovers: Reading<u32>,
+    pub transmit_kb_s: Reading<u32>,
+    pub receive_kb_s: Reading<u32>,
+    /// Advanced error reporting.
+    pub correctable_errors: Reading<u32>,
+    pub non_fatal_errors: Reading<u32>,
+    pub fatal_errors: Reading<u32>,
+}
+
+impl Pcie {
+    /// `nvmlDeviceGetPcieSpeed`: megatransfers a second of a lane at the current generation.
+    pub fn lane_speed(&self) -> Result<u32, Code> {
+        match self.generation.get()? {
+            generation @ 1..=6 => {
+                Ok([2_500, 5_000, 8_000, 16_000, 32_000, 64_000][generation as usize - 1])
+            }
+            _ => Err(Code::NOT_SUPPORTED),
+        }
+    }
+}
+
+named! {
+    NvLinkVersion: sys::nvmlNvlinkVersion_t {
+        "1.0" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_1_0,
+        "2.0" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_2_0,
+        "2.2" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_2_2,
+        "3.0" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_3_0,
+        "3.1" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_3_1,
+        "4.0" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_4_0,
+        "5.0" = sys::nvmlNvlinkVersion_enum_NVML_NVLINK_VERSION_5_0,
+    }
+}
+
+named! {
+    LinkState: u32 {
+        "inactive" = sys::NVML_NVLINK_STATE_INACTIVE,
+        "active" = sys::NVML_NVLINK_STATE_ACTIVE,
+        "sleep" = sys::NVML_NVLINK_STATE_SLEEP,
+    }
+}
+
+named! {
+    RemoteKind: sys::nvmlIntNvLinkDeviceType_t {
+        "gpu" = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_GPU,
+        "switch" = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH,
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct NvLink {
+    pub version: NvLinkVersion,
+    /// Of each link, one direction.
+    pub speed_mb_s: u32,
+    pub remote: RemoteKind,
+    pub remote_device_id: u32,
+    /// What each link goes to: as many entries as there are links.
+    pub remote_addresses: Vec<PciAddress>,
+    /// What holds for a link that `links` says nothing about.
+    pub link: Link,
+    /// Deviations by the number of the link: `links.4.state = "inactive"`.
+    #[serde(default)]
+    pub links: BTreeMap<String, LinkPatch>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    pub state: LinkState,
+    pub replay_errors: u64,
+    pub recovery_errors: u64,
+    pub crc_flit_errors: u64,
+    pub crc_data_errors: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkPatch {
+    pub state: Option<LinkState>,
+    pub replay_errors: Option<u64>,
+    pub recovery_errors: Option<u64>,
+    pub crc_flit_errors: Option<u64>,
+    pub crc_data_errors: Option<u64>,
+}
+
+impl NvLink {
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.remote_addresses.len()).unwrap_or(u32::MAX)
+    }
+
+    /// A link that the board has not is an invalid argument.
+    pub fn link(&self, number: u32) -> Result<Link, Code> {
+        if number >= self.count() {
+            return Err(Code::INVALID_ARGUMENT);
+        }
+        let patch = self.links.get(&number.to_string()).cloned().unwrap_or_default();
+        Ok(Link {
+            state: patch.state.unwrap_or(self.link.state),
+            replay_errors: patch.replay_errors.unwrap_or(self.link.replay_errors),
+            recovery_errors: patch.recovery_errors.unwrap_or(self.link.recovery_errors),
+            crc_flit_errors: patch.crc_flit_errors.unwrap_or(self.link.crc_flit_errors),
+            crc_data_errors: patch.crc_data_errors.unwrap_or(self.link.crc_data_errors),
+        })
+    }
+
+    pub fn remote_address(&self, number: u32) -> Result<PciAddress, Code> {
+        let index = usize::try_from(number).map_err(|_| Code::INVALID_ARGUMENT)?;
+        self.remote_addresses.get(index).copied().ok_or(Code::INVALID_ARGUMENT)
+    }
+
+    /// The sum of one counter over all links.
+    pub fn total(&self, counter: impl Fn(&Link) -> u64) -> Result<u64, Code> {
+        (0..self.count()).map(|number| Ok(counter(&self.link(number)?))).sum()
+    }
+
+    /// How many links reach an NVSwitch.
+    pub fn switched_links(&self) -> Result<u32, Code> {
+        let to_switch = self.remote.number()
+            == sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH;
+        (0..self.count()).map(|number| Ok(u32::from(to_switch && self.link(number)?.is_up()))).sum()
+    }
+
+    /// The first key of `links` that is no link of this board.
+    #[must_use]
+    pub fn stray_link(&self) -> Option<&str> {
+        let known =
+            |key: &str| key.parse::<u32>().is_ok_and(|n| n < self.count() && n.to_string() == key);
+        self.links.keys().map(String::as_str).find(|key| !known(key))
+    }
+}
+
+impl Link {
+    pub fn counter(&self, counter: sys::nvmlNvLinkErrorCounter_t) -> Result<u64, Code> {
+        match counter {
+            sys::nvmlNvLinkErrorCounter_enum_NVML_NVLINK_ERROR_DL_REPLAY => Ok(self.replay_errors),
+            sys::nvmlNvLinkErrorCounter_enum_NVML_NVLINK_ERROR_DL_RECOVERY => {
+                Ok(self.recovery_errors)
+            }
+            sys::nvmlNvLinkErrorCounter_enum_NVML_NVLINK_ERROR_DL_CRC_FLIT => {
+                Ok(self.crc_flit_errors)
+            }
+            sys::nvmlNvLinkErrorCounter_enum_NVML_NVLINK_ERROR_DL_CRC_DATA => {
+                Ok(self.crc_data_errors)
+            }
+            known if known < sys::nvmlNvLinkErrorCounter_enum_NVML_NVLINK_ERROR_COUNT => {
+                Err(Code::NOT_SUPPORTED)
+            }
+            _ => Err(Code::INVALID_ARGUMENT),
+        }
+    }
+
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state.number() != sys::NVML_NVLINK_STATE_INACTIVE
+    }
+}
+
+named! {
+    FabricState: sys::nvmlGpuFabricState_t {
+        "not_supported" = small(sys::NVML_GPU_FABRIC_STATE_NOT_SUPPORTED),
+        "not_started" = small(sys::NVML_GPU_FABRIC_STATE_NOT_STARTED),
+        "in_progress" = small(sys::NVML_GPU_FABRIC_STATE_IN_PROGRESS),
+        "completed" = small(sys::NVML_GPU_FABRIC_STATE_COMPLETED),
+    }
+}
+
+named! {
+    FabricSummary: u8 {
+        "not_supported" = small(sys::NVML_GPU_FABRIC_HEALTH_SUMMARY_NOT_SUPPORTED),
+        "healthy" = small(sys::NVML_GPU_FABRIC_HEALTH_SUMMARY_HEALTHY),
+        "unhealthy" = small(sys::NVML_GPU_FABRIC_HEALTH_SUMMARY_UNHEALTHY),
+        "limited_capacity" = small(sys::NVML_GPU_FABRIC_HEALTH_SUMMARY_LIMITED_CAPACITY),
+    }
+}
+
+named! {
+    /// The four yes-or-no fields of the health mask share their numbers.
+    FabricFlag: u32 {
+        "not_supported" = sys::NVML_GPU_FABRIC_HEALTH_MASK_DEGRADED_BW_NOT_SUPPORTED,
+        "true" = sys::NVML_GPU_FABRIC_HEALTH_MASK_DEGRADED_BW_TRUE,
+        "false" = sys::NVML_GPU_FABRIC_HEALTH_MASK_DEGRADED_BW_FALSE,
+    }
+}
+
+named! {
+    FabricConfiguration: u32 {
+        "not_supported" = sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_NOT_SUPPORTED,
+        "none" = sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_NONE,
+        "incorrect_sysguid" = sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_INCORRECT_SYSGUID,
+        "incorrect_chassis_sn" = sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_INCORRECT_CHASSIS_SN,
+        "no_partition" = sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_NO_PARTITION,
+        "insufficient_nvlinks" = sys::NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_INSUFFICIENT_NVLINKS,
+    }
+}
+
+/// The bindings make every constant 32 bits wide; these go into single bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "evaluated at compile time, with the assertion before it"
+)]
+const fn small(constant: u32) -> u8 {
+    assert!(constant <= 0xff, "the constant does not fit its field");
+    constant as u8
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Fabric {
+    pub state: FabricState,
+    /// The code the probe ended with: "success" or an NVML error.
+    pub status: FabricStatus,
+    pub clique_id: u32,
+    /// 32 hexadecimal digits, dashes as you like.
+    pub cluster_uuid: ClusterUuid,
+    pub health: FabricHealth,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct FabricHealth {
+    pub summary: FabricSummary,
+    pub degraded_bandwidth: FabricFlag,
+    pub route_recovery: FabricFlag,
+    pub route_unhealthy: FabricFlag,
+    pub access_timeout_recovery: FabricFlag,
+    pub incorrect_configuration: FabricConfiguration,
+}
+
+impl FabricHealth {
+    #[must_use]
+    pub fn mask(&self) -> u32 {
+        self.degraded_bandwidth.number() << sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_DEGRADED_BW
+            | self.route_recovery.number() << sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ROUTE_RECOVERY
+            | self.route_unhealthy.number()
+                << sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ROUTE_UNHEALTHY
+            | self.access_timeout_recovery.number()
+                << sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_ACCESS_TIMEOUT_RECOVERY
+            | self.incorrect_configuration.number()
+                << sys::NVML_GPU_FABRIC_HEALTH_MASK_SHIFT_INCORRECT_CONFIGURATION
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(from = "StatusForm")]
+pub struct FabricStatus(pub sys::nvmlReturn_t);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StatusForm {
+    Success(Success),
+    Failed(Code),
+}
+
+#[derive(Deserialize)]
+enum Success {
+    #[serde(rename = "success")]
+    Success,
+}
+
+impl From<StatusForm> for FabricStatus {
+    fn from(form: StatusForm) -> Self {
+        match form {
+            StatusForm::Success(Success::Success) => Self(sys::nvmlReturn_enum_NVML_SUCCESS),
+            StatusForm::Failed(code) => Self(code.number()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(try_from = "String")]
+pub struct ClusterUuid(pub [u8; sys::NVML_GPU_FABRIC_UUID_LEN as usize]);
+
+impl TryFrom<String> for ClusterUuid {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.replace('-', "");
+        match u128::from_str_radix(&digits, 16) {
+            Ok(number) if digits.len() == 32 => Ok(Self(number.to_be_bytes())),
+            _ => Err(format!("{text:?} is not a UUID")),
+        }
+    }
+}

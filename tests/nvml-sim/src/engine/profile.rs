@@ -1,0 +1,50 @@
+//! Boards as data: what a profile file says, and the ones that are built in.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Table;
+
+use super::scenario::Error;
+
+/// A node full of one kind of board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The schema of [`super::node::Driver`].
+    pub node: Table,
+    /// The schema of [`super::gpu::Gpu`], common to all boards.
+    pub gpu: Table,
+    /// What differs from board to board, in NVML's order: address, module id. Their number is the number of GPUs.
+    pub slot: Vec<Table>,
+}
+
+const BUILT_IN: &[(&str, &str)] = &[("h100", include_str!("../../profiles/h100.toml"))];
+
+impl Profile {
+    /// A built-in profile by name, or a file by its path, which is taken from the folder of the scenario.
+    pub fn load(name: &str, scenario_folder: &Path) -> Result<Self, Error> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+            return Self::parse(text, &format!("built-in profile {name}"));
+        }
+        let path = scenario_folder.join(name);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            let known: Vec<_> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+            return Err(Error::invalid(
+                "profile",
+                format!(
+                    "no profile is called {name:?}; built in: {}; a file must end in .toml",
+                    known.join(", ")
+                ),
+            ));
+        }
+        let text = fs::read_to_string(&path)
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    fn parse(text: &str, origin: &str) -> Result<Self, Error> {
+        toml::from_str(text).map_err(|error| Error::invalid(origin, error))
+    }
+}
