@@ -72,7 +72,7 @@ macro_rules! actions {
         /// NVIDIA's resolution buckets, and the recovery actions of Xid 154 that are not among them.
         ///
         /// [`Self::name`] is NVIDIA's own word, [`Self::plain`] what it means for whoever runs the node.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Action {
             $($(#[$doc])* #[doc = concat!("`", $name, "`: ", $plain)] $variant,)*
         }

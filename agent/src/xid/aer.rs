@@ -28,6 +28,15 @@ pub struct Aer<'a> {
     pub bit: Option<u32>,
     /// That bit's name: `BadTLP`, `Surprise Down Error`.
     pub error: Option<Text<'a>>,
+    /// The kernel gave up on bringing the device back.
+    pub recovery_failed: bool,
+}
+
+impl Aer<'_> {
+    /// Whether the line only goes on with an error that another has told: severity, status or bit.
+    pub(super) fn goes_on(&self) -> bool {
+        self.layer.is_some() || self.status.is_some() || self.bit.is_some()
+    }
 }
 
 /// Drivers whose AER lines can be about a GPU.
@@ -59,6 +68,7 @@ impl Fault<'_> {
     ///
     /// Every kind but `aer` is. A port's AER lines do not say what is below the port, so whoever knows the machine's PCI
     /// tree has to be asked.
+    #[must_use]
     pub fn concerns(&self, is_gpu_or_port_above: impl Fn(PciAddress) -> bool) -> bool {
         let Details::Aer(aer) = self.details else { return true };
         aer.driver == AerDriver::Nvidia
@@ -91,6 +101,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Fault<'_>> {
         mask: None,
         bit: None,
         error: None,
+        recovery_failed: false,
     };
     let marked = reader.eat(b"AER:");
     reader.spaces();
@@ -114,6 +125,8 @@ pub(super) fn parse(text: &[u8]) -> Option<Fault<'_>> {
     } else if marked {
         aer.severity = severity(body);
         aer.source = source(body);
+        aer.recovery_failed =
+            contains(body, b"recovery failed") || contains(body, b"can't recover");
         true
     } else {
         false

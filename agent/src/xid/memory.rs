@@ -188,7 +188,7 @@ pub(super) fn repair(message: &[u8]) -> Option<Repair<'_>> {
         reader.spaces();
         repair.unit = reader.decimal();
         repair.parent =
-            decimal_behind(message, b" in FBPA ").or_else(|| decimal_behind(message, b" in FBP "));
+            decimal_behind(message, b" in FBPA ").or_else(|| decimal_behind(message, b" in FPB "));
         if pending {
             repair.reason = reader.skip_to(b"Perform ").and_then(|()| reason(reader.rest()));
         } else {

@@ -37,23 +37,31 @@
 
 mod action;
 mod aer;
+mod assess;
 mod bus;
 pub mod catalogue;
+mod combine;
 mod graphics;
 mod gsp;
 mod memory;
 mod mmu;
 mod nvlink;
-mod nvlink5;
+pub mod nvlink5;
 mod nvrm;
 mod pci;
 mod prefix;
 mod recovery;
+mod sxid;
+#[cfg(test)]
+mod tests;
 mod text;
+pub mod workflow;
 
 pub use action::{Action, Severity, SeverityRule};
 pub use aer::{Aer, AerDriver, AerSeverity};
+pub use assess::{Assessment, assess};
 pub use bus::InitFailure;
+pub use combine::Combiner;
 pub use graphics::{ContextSwitchTimeout, GraphicsException, SmLocation};
 pub use gsp::{GspException, GspNotice, GspTimeout};
 pub use memory::{
@@ -61,11 +69,12 @@ pub use memory::{
     SingleBit, Uncorrectable,
 };
 pub use mmu::PageFault;
-pub use nvlink::NvLinkError;
+pub use nvlink::{BitClass, NvLinkError, RegisterBit};
 pub use nvlink5::NvLink5;
 pub use pci::PciAddress;
 pub use prefix::{Origin, Stamp};
 pub use recovery::{RecoveryAction, RecoveryChange};
+pub use sxid::{Sxid, SxidPart, SxidSeverity};
 pub use text::Text;
 
 use prefix::Speaker;
@@ -194,6 +203,8 @@ pub enum Details<'a> {
     Recovery(RecoveryChange<'a>),
     /// Xid 171 and 172.
     Uncorrectable(Uncorrectable<'a>),
+    /// Of [`Kind::Sxid`].
+    Sxid(Sxid),
     /// Of [`Kind::InitFailure`].
     Init(InitFailure),
     /// Of [`Kind::Gsp`].
@@ -207,10 +218,13 @@ pub enum Details<'a> {
 /// Any bytes will do: nothing in a line makes this fail or allocate.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Fault<'_>> {
-    let line = prefix::strip(&line[..line.len().min(MAX_LINE)])?;
+    parse_stripped(prefix::strip(&line[..line.len().min(MAX_LINE)])?)
+}
+
+fn parse_stripped(line: prefix::Line<'_>) -> Option<Fault<'_>> {
     let fault = match line.speaker {
         Speaker::Nvrm => nvrm::parse(line.text)?,
-        Speaker::NvSwitch => return None,
+        Speaker::NvSwitch => sxid::parse(line.text)?,
         Speaker::Pci => aer::parse(line.text)?,
     };
     Some(Fault { origin: line.origin, stamp: line.stamp, ..fault })

@@ -19,6 +19,7 @@
 //! A syslog line with any other tag (`worker4 bash[911]: NVRM: …`, `worker4 user: NVRM: …`) is that program's text and not
 //! the driver's. Where the line carries a facility it also says who wrote it: [`Origin`].
 
+use super::Text;
 use super::text::{Reader, decimal, decimal64};
 
 /// Who wrote the line, as far as the line itself says.
@@ -46,7 +47,7 @@ pub enum Stamp<'a> {
         ns: u64,
     },
     /// A wall clock's time, as it was written: formats differ in zone, year and language.
-    Written(super::Text<'a>),
+    Written(Text<'a>),
 }
 
 /// A line without its prefix.
@@ -72,34 +73,33 @@ pub(super) enum Speaker {
 
 /// More parts than any known log puts before a line (`<6>2025-… host kernel: [ 12.3] [ T1946] `).
 const MAX_PARTS: usize = 10;
-/// Longest text between brackets that is a time or a caller.
-const MAX_BRACKET: usize = 48;
+/// Longest text that is a time.
+const MAX_TIME: usize = 48;
+/// Longest word of a prefix: a host name has at most 253 bytes.
+const MAX_WORD: usize = 256;
 
 /// Takes the prefix off. None: the line is not one of the speakers'. This is what every line of a log goes through, and
 /// for nearly all of them it is all there is: it looks at the first bytes and never at the whole line.
 pub(super) fn strip(line: &[u8]) -> Option<Line<'_>> {
-    let mut origin = Origin::Unstated;
-    let mut stamp = None;
-    let mut reader = Reader::new(line);
+    let mut prefix =
+        Prefix { reader: Reader::new(line), origin: Origin::Unstated, time: Time::None };
     for _ in 0..MAX_PARTS {
-        reader.spaces();
-        let text = reader.rest();
-        match reader.peek()? {
+        prefix.reader.spaces();
+        match prefix.reader.peek()? {
             b'N' | b'n' | b'p' | b'v' => {
+                let text = prefix.reader.rest();
                 if let Some(speaker) = speaker(text) {
-                    return Some(Line { speaker, text, origin, stamp });
+                    let stamp = prefix.time.stamp();
+                    return Some(Line { speaker, text, origin: prefix.origin, stamp });
                 }
-                word_part(&mut reader, &mut origin, &mut stamp)?;
+                prefix.word()?;
             }
-            b'[' => bracket(&mut reader, &mut stamp)?,
-            b'<' => priority(&mut reader, &mut origin)?,
+            b'[' => prefix.bracket()?,
+            b'<' => prefix.priority()?,
             b'0'..=b'9' => {
-                let header = record_header(&mut reader, &mut origin, &mut stamp);
-                header
-                    .or_else(|| clock(&mut reader, &mut stamp))
-                    .or_else(|| word_part(&mut reader, &mut origin, &mut stamp))?;
+                prefix.record_header().or_else(|| prefix.clock()).or_else(|| prefix.word())?;
             }
-            _ => word_part(&mut reader, &mut origin, &mut stamp)?,
+            _ => prefix.word()?,
         }
     }
     None
@@ -118,50 +118,40 @@ fn speaker(text: &[u8]) -> Option<Speaker> {
     after.first().is_some_and(u8::is_ascii_hexdigit).then_some(Speaker::Pci)
 }
 
-/// `[…]`: a time, a caller or `...`. Talos puts a colon behind.
-fn bracket<'a>(reader: &mut Reader<'a>, stamp: &mut Option<Stamp<'a>>) -> Option<()> {
-    let inside = &reader.rest()[1..];
-    let end = inside.iter().take(MAX_BRACKET).position(|&byte| byte == b']')?;
-    let (content, after) = (&inside[..end], &inside[end + 1..]);
-    // `dmesg -d` has the time since the line before behind the time: `[  12.345678 <    0.000004>]`.
-    let content = content.split(|&byte| byte == b'<').next().unwrap_or(b"").trim_ascii();
-    let (&first, others) = content.split_first()?;
-    let mut digits = 0_usize;
-    let mut plain = true;
-    let mut colon = false;
-    for &byte in content {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            b'.' | b'+' | b'-' | b',' => {}
-            b':' => colon = true,
-            b' ' | b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => plain = false,
-            _ => return None,
+/// A line's prefix as far as it is read. Every method steps over the part it is named after, or says None and leaves
+/// everything as it was.
+struct Prefix<'a> {
+    reader: Reader<'a>,
+    origin: Origin,
+    time: Time<'a>,
+}
+
+/// The line's time, not read yet: nearly all lines turn out to be somebody else's.
+#[derive(Clone, Copy)]
+enum Time<'a> {
+    None,
+    Seconds(&'a [u8]),
+    Microseconds(&'a [u8]),
+    Written(&'a [u8]),
+}
+
+impl<'a> Time<'a> {
+    fn stamp(self) -> Option<Stamp<'a>> {
+        match self {
+            Self::None => None,
+            Self::Seconds(text) => seconds(text).map(|ns| Stamp::SinceBoot { ns }),
+            Self::Microseconds(text) => {
+                decimal64(text).map(|us| Stamp::SinceBoot { ns: us.saturating_mul(1000) })
+            }
+            Self::Written(text) => Some(Stamp::Written(Text::bounded(text, MAX_TIME))),
         }
     }
-    if content == b"..." || matches!(first, b'T' | b'C') && decimal(others).is_some() {
-        // Cut out, or who called.
-    } else if plain && digits > 0 && !colon {
-        let ns = seconds(content)?;
-        // With a sign it is the time since the line before, as `dmesg -e` has it.
-        if first != b'+' {
-            stamp.get_or_insert(Stamp::SinceBoot { ns });
-        }
-    } else if digits > 0 && colon {
-        *stamp = Some(Stamp::Written(super::Text::bounded(content, MAX_BRACKET)));
-    } else {
-        return None;
-    }
-    *reader = Reader::new(after);
-    reader.eat(b":");
-    Some(())
 }
 
 /// `1843.308145` in nanoseconds.
 fn seconds(text: &[u8]) -> Option<u64> {
-    let text = text.strip_prefix(b"+").unwrap_or(text);
     let dot = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
-    let whole = decimal64(&text[..dot])?;
-    let mut ns = whole.checked_mul(1_000_000_000)?;
+    let mut ns = decimal64(&text[..dot])?.checked_mul(1_000_000_000)?;
     let mut unit = 100_000_000;
     for &byte in text.get(dot + 1..).unwrap_or(b"").iter().take(9) {
         ns = ns.checked_add(byte.is_ascii_digit().then(|| u64::from(byte - b'0') * unit)?)?;
@@ -170,72 +160,230 @@ fn seconds(text: &[u8]) -> Option<u64> {
     Some(ns)
 }
 
-/// `<4>`, and RFC 5424's version behind it.
-fn priority(reader: &mut Reader<'_>, origin: &mut Origin) -> Option<()> {
-    let mut here = *reader;
-    here.expect(b"<")?;
-    let value = here.decimal()?;
-    here.expect(b">")?;
-    here.eat(b"1 ");
-    *origin = of_facility(value >> 3);
-    *reader = here;
-    Some(())
-}
+impl<'a> Prefix<'a> {
+    /// `[…]`: a time, a caller or `...`. Talos puts a colon behind.
+    fn bracket(&mut self) -> Option<()> {
+        if self.seconds().is_some() {
+            return Some(());
+        }
+        let inside = &self.reader.rest()[1..];
+        let end = inside[..inside.len().min(MAX_TIME)].iter().position(|&byte| byte == b']')?;
+        // `dmesg -d` has the time since the line before behind the time: `[  12.345678 <    0.000004>]`.
+        let content = inside[..end].trim_ascii_start();
+        let content = content.split(|&byte| byte == b'<').next().unwrap_or(b"").trim_ascii_end();
+        let (&first, others) = content.split_first()?;
+        let (mut digit, mut colon, mut words) = (false, false, false);
+        for &byte in content {
+            match byte {
+                b'0'..=b'9' => digit = true,
+                b'.' | b'+' | b'-' | b',' => {}
+                b':' => colon = true,
+                b' ' | b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => words = true,
+                _ => return None,
+            }
+        }
+        let caller = matches!(first, b'T' | b'C') && others.iter().all(u8::is_ascii_digit);
+        match (digit, colon, words) {
+            (true, true, _) => self.time = Time::Written(content),
+            // With a sign it is the time since the line before, as `dmesg -e` has it.
+            (true, false, false) if first == b'+' => {}
+            (true, false, false) => self.since_boot(content),
+            _ if caller || content == b"..." => {}
+            _ => return None,
+        }
+        self.reader = Reader::new(&inside[end + 1..]);
+        self.reader.eat(b":");
+        Some(())
+    }
 
-/// `4,1227,437812449932,c;`, see the kernel's Documentation/ABI/testing/dev-kmsg: priority, sequence, microseconds, flags
-/// and whatever the kernel may add before the semicolon.
-fn record_header<'a>(
-    reader: &mut Reader<'a>,
-    origin: &mut Origin,
-    stamp: &mut Option<Stamp<'a>>,
-) -> Option<()> {
-    let mut here = *reader;
-    let value = here.decimal()?;
-    here.expect(b",")?;
-    decimal64(here.take_while(|byte| byte.is_ascii_digit()))?;
-    here.expect(b",")?;
-    let microseconds = decimal64(here.take_while(|byte| byte.is_ascii_digit()))?;
-    here.expect(b",")?;
-    let end = here.rest().iter().take(128).position(|&byte| byte == b';')?;
-    *reader = Reader::new(&here.rest()[end + 1..]);
-    *origin = of_facility(value >> 3);
-    *stamp = Some(Stamp::SinceBoot { ns: microseconds.saturating_mul(1000) });
-    Some(())
-}
-
-fn of_facility(facility: u32) -> Origin {
-    if facility == 0 { Origin::Kernel } else { Origin::User }
-}
-
-/// A wall clock's time that begins with a digit: ISO with `T` or a blank between date and time, the time alone, or
-/// seconds since 1970.
-fn clock<'a>(reader: &mut Reader<'a>, stamp: &mut Option<Stamp<'a>>) -> Option<()> {
-    let mut here = *reader;
-    let start = here.rest();
-    let first = here.word();
-    if is_date(first) && first.len() == 10 {
+    /// `[ 1843.308145]`, the form that nearly all lines have, in one go.
+    fn seconds(&mut self) -> Option<()> {
+        let mut here = self.reader;
+        here.expect(b"[")?;
         here.spaces();
-        if !is_time(here.word()) {
+        let number = here.take_while(|byte| byte.is_ascii_digit() || byte == b'.');
+        if number.len() < 2 || number == b"..." {
             return None;
         }
-        // The zone of `journalctl -o short-full`.
-        let mut zone = here;
-        zone.spaces();
-        if matches!(zone.word(), b"UTC" | b"GMT") {
-            here = zone;
-        }
-    } else {
-        let after_date = first.get(11..).unwrap_or(b"");
-        let iso = is_date(first) && first.get(10) == Some(&b'T') && is_time(after_date);
-        let epoch = first.len() > 11 && first.get(10) == Some(&b'.') && seconds(first).is_some();
-        if !(iso || epoch || is_time(first)) {
-            return None;
+        here.expect(b"] ")?;
+        self.since_boot(number);
+        self.reader = here;
+        Some(())
+    }
+
+    /// Next to a wall clock's time, which says more to whoever reads it, the kernel's own is left out.
+    fn since_boot(&mut self, seconds: &'a [u8]) {
+        if matches!(self.time, Time::None) {
+            self.time = Time::Seconds(seconds);
         }
     }
-    let written = &start[..start.len() - here.rest().len()];
-    *stamp = Some(Stamp::Written(super::Text::bounded(written, MAX_BRACKET)));
-    *reader = here;
-    Some(())
+
+    /// `<4>`, and RFC 5424's version behind it.
+    fn priority(&mut self) -> Option<()> {
+        let mut here = self.reader;
+        here.expect(b"<")?;
+        let value = here.decimal()?;
+        here.expect(b">")?;
+        here.eat(b"1 ");
+        self.origin = of_facility(value >> 3);
+        self.reader = here;
+        Some(())
+    }
+
+    /// `4,1227,437812449932,c;`, see the kernel's Documentation/ABI/testing/dev-kmsg: priority, sequence, microseconds,
+    /// flags and whatever the kernel may add before the semicolon.
+    fn record_header(&mut self) -> Option<()> {
+        let mut here = self.reader;
+        let value = here.decimal()?;
+        here.expect(b",")?;
+        here.take_while(|byte| byte.is_ascii_digit());
+        here.expect(b",")?;
+        let microseconds = here.take_while(|byte| byte.is_ascii_digit());
+        here.expect(b",")?;
+        let end = here.rest().iter().take(128).position(|&byte| byte == b';')?;
+        self.reader = Reader::new(&here.rest()[end + 1..]);
+        self.origin = of_facility(value >> 3);
+        self.time = Time::Microseconds(microseconds);
+        Some(())
+    }
+
+    /// A wall clock's time that begins with a digit: ISO with `T` or a blank between date and time, the time alone, or
+    /// seconds since 1970.
+    fn clock(&mut self) -> Option<()> {
+        let mut here = self.reader;
+        let start = here.rest();
+        let first = word(&mut here);
+        if is_date(first) && first.len() == 10 {
+            here.spaces();
+            if !is_time(word(&mut here)) {
+                return None;
+            }
+            // The zone of `journalctl -o short-full`.
+            let mut zone = here;
+            zone.spaces();
+            if matches!(word(&mut zone), b"UTC" | b"GMT") {
+                here = zone;
+            }
+        } else {
+            let iso = is_date(first) && first.get(10) == Some(&b'T') && is_time(&first[11..]);
+            let epoch = first.get(10) == Some(&b'.') && seconds(first).is_some();
+            if !(iso || epoch || is_time(first)) {
+                return None;
+            }
+        }
+        self.time = Time::Written(&start[..start.len() - here.rest().len()]);
+        self.reader = here;
+        Some(())
+    }
+
+    /// Parts that begin with a letter or whose first word is a name.
+    fn word(&mut self) -> Option<()> {
+        let start = self.reader.rest();
+        let mut here = self.reader;
+        let first = word(&mut here);
+        if first == b"kernel:" {
+            self.reader = here;
+            return Some(());
+        }
+        let after_first = here;
+        here.spaces();
+        if facility(first.strip_suffix(b":").unwrap_or(first)).is_some()
+            && self.facility_and_level().is_some()
+        {
+            return Some(());
+        }
+        match here.peek()? {
+            // A host, then the kernel's tag.
+            b'k' if !matches!(self.time, Time::None) => {
+                let tagged = here.eat(b"kernel:") || here.eat(b"kernel - - - ");
+                if tagged {
+                    self.reader = here;
+                    return Some(());
+                }
+            }
+            // `Dec  2 11:38:47`, the month in any language; `Tue` before an ISO date.
+            b'0'..=b'9' => {
+                let second = word(&mut here);
+                if first.len() == 3 && is_date(second) {
+                    self.reader = after_first;
+                    return Some(());
+                }
+                here.spaces();
+                if second.len() <= 2 && decimal(second).is_some() && is_time(word(&mut here)) {
+                    self.time = Time::Written(&start[..start.len() - here.rest().len()]);
+                    self.reader = here;
+                    return Some(());
+                }
+            }
+            _ => {}
+        }
+        if !first.ends_with(b":") {
+            return None;
+        }
+        // Talos: the node, right before facility and level.
+        let before = std::mem::replace(&mut self.reader, after_first);
+        self.reader.spaces();
+        let found = self.facility_and_level();
+        if found.is_none() {
+            self.reader = before;
+        }
+        found
+    }
+
+    /// `kern  :warn  :` as util-linux pads it, `kern:     err:` as Talos does.
+    fn facility_and_level(&mut self) -> Option<()> {
+        let mut here = self.reader;
+        let origin = facility(here.take_while(|byte| byte.is_ascii_alphanumeric()))?;
+        here.spaces();
+        here.expect(b":")?;
+        here.spaces();
+        let level = here.take_while(|byte| byte.is_ascii_alphabetic());
+        let known = matches!(
+            level,
+            b"emerg"
+                | b"alert"
+                | b"crit"
+                | b"err"
+                | b"error"
+                | b"warn"
+                | b"warning"
+                | b"notice"
+                | b"info"
+                | b"debug"
+        );
+        here.spaces();
+        if !known || !here.eat(b":") {
+            return None;
+        }
+        self.origin = origin;
+        self.reader = here;
+        Some(())
+    }
+}
+
+/// A word of a prefix. Longer ones than any host name are cut, and then are nothing.
+fn word<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
+    let rest = reader.rest();
+    let longest = rest.len().min(MAX_WORD);
+    let end = rest[..longest].iter().position(|&byte| byte == b' ' || byte == b'\t');
+    let (word, rest) = rest.split_at(end.unwrap_or(longest));
+    *reader = Reader::new(rest);
+    word
+}
+
+fn of_facility(number: u32) -> Origin {
+    if number == 0 { Origin::Kernel } else { Origin::User }
+}
+
+/// By the name that dmesg prints.
+fn facility(name: &[u8]) -> Option<Origin> {
+    match name {
+        b"kern" => Some(Origin::Kernel),
+        b"user" | b"mail" | b"daemon" | b"auth" | b"syslog" | b"lpr" | b"news" | b"uucp"
+        | b"cron" | b"authpriv" | b"ftp" | b"local0" | b"local1" | b"local2" | b"local3"
+        | b"local4" | b"local5" | b"local6" | b"local7" => Some(Origin::User),
+        _ => None,
+    }
 }
 
 /// `2025-01-21…`
@@ -249,89 +397,4 @@ fn is_time(word: &[u8]) -> bool {
     matches!(word, [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..]
         if [h1, h2, m1, m2, s1, s2].iter().all(|byte| byte.is_ascii_digit())
             && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b',' | b'+' | b'-' | b':' | b'Z')))
-}
-
-/// Parts that begin with a letter or whose first word is a name.
-fn word_part<'a>(
-    reader: &mut Reader<'a>,
-    origin: &mut Origin,
-    stamp: &mut Option<Stamp<'a>>,
-) -> Option<()> {
-    if reader.eat(b"kernel:") {
-        return Some(());
-    }
-    if facility_and_level(reader, origin).is_some() {
-        return Some(());
-    }
-    let start = reader.rest();
-    let mut here = *reader;
-    let first = here.word();
-    if first.is_empty() || first.len() > 255 {
-        return None;
-    }
-    let after_first = here;
-    here.spaces();
-    if first.ends_with(b":") {
-        // Talos: the node before facility and level.
-        facility_and_level(&mut here, origin)?;
-        *reader = here;
-        return Some(());
-    }
-    // A host and the kernel's tag.
-    if stamp.is_some() && (here.eat(b"kernel:") || here.eat(b"kernel - - - ")) {
-        *reader = here;
-        return Some(());
-    }
-    // `Dec  2 11:38:47`: the month in any language, or `Tue` before an ISO date.
-    let second = here.word();
-    if is_date(second) && first.len() == 3 {
-        *reader = after_first;
-        return Some(());
-    }
-    here.spaces();
-    if second.len() <= 2 && decimal(second).is_some() && is_time(here.word()) {
-        let written = &start[..start.len() - here.rest().len()];
-        *stamp = Some(Stamp::Written(super::Text::bounded(written, MAX_BRACKET)));
-        *reader = here;
-        return Some(());
-    }
-    None
-}
-
-/// `kern  :warn  :` as util-linux pads it, `kern:     err:` as Talos does.
-fn facility_and_level(reader: &mut Reader<'_>, origin: &mut Origin) -> Option<()> {
-    const FACILITIES: [&[u8]; 13] = [
-        b"kern",
-        b"user",
-        b"mail",
-        b"daemon",
-        b"auth",
-        b"syslog",
-        b"lpr",
-        b"news",
-        b"uucp",
-        b"cron",
-        b"authpriv",
-        b"ftp",
-        b"res",
-    ];
-    const LEVELS: [&[u8]; 9] =
-        [b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"notice", b"info", b"debug"];
-    let mut here = *reader;
-    let facility = here.take_while(|byte| byte.is_ascii_alphanumeric());
-    if !FACILITIES.contains(&facility) && !facility.starts_with(b"local") {
-        return None;
-    }
-    here.spaces();
-    here.expect(b":")?;
-    here.spaces();
-    let level = here.take_while(|byte| byte.is_ascii_alphabetic());
-    if !LEVELS.contains(&level) && level != b"warning" {
-        return None;
-    }
-    here.spaces();
-    here.expect(b":")?;
-    *origin = if facility == b"kern" { Origin::Kernel } else { Origin::User };
-    *reader = here;
-    Some(())
 }

@@ -176,9 +176,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where `needle` first stands in `hay`. Used on driver lines alone, which are rare, so a plain search does.
+/// Where `needle` first stands in `hay`. Used on driver lines alone, which are rare and short.
 pub(super) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len().max(1)).position(|window| window == needle)
+    let (first, others) = needle.split_first()?;
+    let mut from = 0;
+    loop {
+        from += hay[from..].iter().position(|byte| byte == first)?;
+        if hay[from + 1..].starts_with(others) {
+            return Some(from);
+        }
+        from += 1;
+    }
 }
 
 pub(super) fn contains(hay: &[u8], needle: &[u8]) -> bool {
