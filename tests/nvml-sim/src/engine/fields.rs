@@ -136,7 +136,7 @@ fn thermal_field(gpu: &Gpu, field: u32, scope: u32) -> Result<FieldValue, Code> 
         id::NVML_FI_DEV_POWER_AVERAGE..=id::NVML_FI_DEV_POWER_REQUESTED_LIMIT if scope != 0 => {
             return Err(Code::NOT_SUPPORTED);
         }
-        id::NVML_FI_DEV_POWER_AVERAGE => &power.usage_mw,
+        id::NVML_FI_DEV_POWER_AVERAGE => &power.average_mw,
         id::NVML_FI_DEV_POWER_INSTANT => &power.instant_mw,
         id::NVML_FI_DEV_POWER_MIN_LIMIT => &power.min_limit_mw,
         id::NVML_FI_DEV_POWER_MAX_LIMIT => &power.max_limit_mw,

@@ -20,7 +20,11 @@ pub struct Profile {
     pub slot: Vec<Table>,
 }
 
-const BUILT_IN: &[(&str, &str)] = &[("h100", include_str!("../../profiles/h100.toml"))];
+const BUILT_IN: &[(&str, &str)] = &[
+    ("a100", include_str!("../../profiles/a100.toml")),
+    ("h100", include_str!("../../profiles/h100.toml")),
+    ("t4", include_str!("../../profiles/t4.toml")),
+];
 
 impl Profile {
     /// A built-in profile by name, or a file by its path, which is taken from the folder of the scenario.
@@ -46,5 +50,27 @@ impl Profile {
 
     fn parse(text: &str, origin: &str) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| Error::invalid(origin, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::scenario;
+
+    #[test]
+    fn every_profile_file_is_built_in_and_is_a_node() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<_> =
+            files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        names.sort_unstable();
+        assert_eq!(names, BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        for name in names {
+            let node =
+                scenario::from_text(&format!("profile = '{name}'"), Path::new("."), &|_| false)
+                    .unwrap();
+            assert_eq!(node.gpus.len(), Profile::load(&name, Path::new(".")).unwrap().slot.len());
+        }
     }
 }

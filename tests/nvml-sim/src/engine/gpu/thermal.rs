@@ -65,8 +65,9 @@ impl Thresholds<u32> {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Power {
-    /// Averaged over a second, and at this moment.
+    /// What `nvmlDeviceGetPowerUsage` says: on some boards the average of a second, on others this moment's.
     pub usage_mw: Reading<u32>,
+    pub average_mw: Reading<u32>,
     pub instant_mw: Reading<u32>,
     /// The limit in force, the one asked for, the board's own, and the range that may be set.
     pub enforced_limit_mw: Reading<u32>,
