@@ -1,13 +1,14 @@
-//! PCIe Advanced Error Reporting: lines of the kernel's PCI core about a device or the port above it.
+//! PCIe Advanced Error Reporting: lines of the kernel's PCI core about a device or the port above
+//! it.
 //!
-//! Wordings from the kernel's drivers/pci/pcie/aer.c and err.c, which changed a few words over the years (`Corrected`
-//! became `Correctable`, `id=0010` became an address).
+//! Wordings from the kernel's drivers/pci/pcie/aer.c and err.c, which changed a few words over the
+//! years (`Corrected` became `Correctable`, `id=0010` became an address).
 
-use super::text::{Reader, contains, find};
+use super::reader::{Reader, contains, find};
 use super::{Details, Fault, Kind, PciAddress, Text};
 
-/// What one AER line says. An error is told in up to four lines: that it was received, its severity and layer, the device's
-/// status and mask words, and one line for each bit that is set.
+/// What one AER line says. An error is told in up to four lines: that it was received, its severity
+/// and layer, the device's status and mask words, and one line for each bit that is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aer<'a> {
     /// The driver that the reporting device is bound to.
@@ -64,10 +65,11 @@ pub enum AerSeverity {
 }
 
 impl Fault<'_> {
-    /// Whether the line is about a GPU, given a way to tell the addresses of GPUs and of the ports above them.
+    /// Whether the line is about a GPU, given a way to tell the addresses of GPUs and of the ports
+    /// above them.
     ///
-    /// Every kind but `aer` is. A port's AER lines do not say what is below the port, so whoever knows the machine's PCI
-    /// tree has to be asked.
+    /// Every kind but `aer` is. A port's AER lines do not say what is below the port, so whoever
+    /// knows the machine's PCI tree has to be asked.
     #[must_use]
     pub fn concerns(&self, is_gpu_or_port_above: impl Fn(PciAddress) -> bool) -> bool {
         let Details::Aer(aer) = self.details else { return true };
@@ -138,8 +140,8 @@ pub(super) fn parse(text: &[u8]) -> Option<Fault<'_>> {
     })
 }
 
-/// The wording differs by kernel version and by line: `Uncorrected (Fatal)`, `Uncorrectable (Non-Fatal)`, `Corrected`,
-/// `Correctable`.
+/// The wording differs by kernel version and by line: `Uncorrected (Fatal)`, `Uncorrectable
+/// (Non-Fatal)`, `Corrected`, `Correctable`.
 fn severity(text: &[u8]) -> Option<AerSeverity> {
     let text = text.strip_prefix(b"Multiple ").unwrap_or(text);
     if !text.starts_with(b"Uncorrect") {

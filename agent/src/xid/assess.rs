@@ -8,9 +8,9 @@ use super::{
 
 /// How bad a fault is and what to do.
 ///
-/// It is made of this one line. What hangs on other lines is left to whoever has them, and said by a workflow as the
-/// action, whose conditions ([`super::workflow::steps`]) then can be checked: an Xid 48 with a 63 beside it, the third
-/// Xid 13 on the same TPC, a 45 that follows something.
+/// It is made of this one line. What hangs on other lines is left to whoever has them, and said by
+/// a workflow as the action, whose conditions ([`super::workflow::steps`]) then can be checked: an
+/// Xid 48 with a 63 beside it, the third Xid 13 on the same TPC, a 45 that follows something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Assessment {
     /// How bad.

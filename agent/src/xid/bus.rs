@@ -1,6 +1,6 @@
 //! GPUs that are lost, do not start, or wait for a reset, told without an Xid.
 
-use super::text::{Reader, contains, decimal, find};
+use super::reader::{Reader, contains, decimal, find};
 use super::{Details, Fault, Kind, PciAddress};
 
 /// A GPU that the driver could not bring up.
@@ -9,7 +9,8 @@ use super::{Details, Fault, Kind, PciAddress};
 /// GPU 0000:0a:00.0: RmInitAdapter failed! (0x24:0x72:1568)
 /// GPU 0000:0a:00.0: rm_init_adapter failed, device minor number 5
 /// ```
-/// The first is the resource manager's own, with where it gave up; the second follows it and has the device's number.
+/// The first is the resource manager's own, with where it gave up; the second follows it and has
+/// the device's number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InitFailure {
     /// Stage of start-up that failed (RM_INIT_STATUS).
@@ -31,8 +32,8 @@ pub(super) fn parse(text: &[u8]) -> Option<Fault<'_>> {
 /// GPU 0000:a1:00.0: GPU has fallen off the bus.
 /// The NVIDIA GPU 0000:b3:00.0⏎NVRM: (PCI ID: 10de:26b5) installed in this system has⏎NVRM: fallen off the bus and is not responding to commands.
 /// ```
-/// The second is one record of three lines (nvidia/osinit.c); most logs show it as three, and its last line alone is an
-/// event without an address, which [`super::Combiner`] has from the first.
+/// The second is one record of three lines (nvidia/osinit.c); most logs show it as three, and its
+/// last line alone is an event without an address, which [`super::Combiner`] has from the first.
 fn lost(text: &[u8]) -> Option<Fault<'_>> {
     let fault = Fault::new(Kind::BusLoss, text);
     let mut reader = Reader::new(text);
@@ -91,7 +92,8 @@ fn init_failure(text: &[u8]) -> Option<Fault<'_>> {
     Some(fault)
 }
 
-/// Any other line of the driver that carries NV_ERR_RESET_REQUIRED (0x62): by name, or as the status of a failed call.
+/// Any other line of the driver that carries NV_ERR_RESET_REQUIRED (0x62): by name, or as the
+/// status of a failed call.
 pub(super) fn reset_required(text: &[u8]) -> Option<Fault<'_>> {
     let named = contains(text, b"NV_ERR_RESET_REQUIRED");
     let numbered = contains(text, b"status=0x00000062") || contains(text, b"Status=0x00000062");

@@ -1,8 +1,9 @@
 //! What NVIDIA says about Xids and SXids by number.
 //!
-//! The facts are in `agent/data/xid.tsv` and `agent/data/sxid.tsv`, each with its edition at the top, and are part of the
-//! binary. A table is read on first use, in about 50 µs, into references to that text (some 20 KiB). Where other tools'
-//! tables contradict NVIDIA's, NVIDIA's stands: 109 asks for a reset and 63 for nothing, whatever else is written.
+//! The facts are in `agent/data/xid.tsv` and `agent/data/sxid.tsv`, each with its edition at the
+//! top, and are part of the binary. A table is read on first use, in about 50 µs, into references
+//! to that text (some 20 KiB). Where other tools' tables contradict NVIDIA's, NVIDIA's stands: 109
+//! asks for a reset and 63 for nothing, whatever else is written.
 
 use std::sync::OnceLock;
 
@@ -29,7 +30,8 @@ pub struct Entry {
     pub severity_rule: SeverityRule,
     /// Architectures it can occur on, as far as the catalogue says.
     pub architectures: Architectures,
-    /// Driver branch from which an Xid 154 goes with it (`R565`), or `introduced` for "as long as it exists".
+    /// Driver branch from which an Xid 154 goes with it (`R565`), or `introduced` for "as long as
+    /// it exists".
     pub xid154_since: Option<&'static str>,
     /// What it means, in this project's words; `None` for numbers that the catalogue has as unused.
     pub meaning: Option<&'static str>,

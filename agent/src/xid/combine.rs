@@ -4,19 +4,22 @@ use super::bus;
 use super::prefix;
 use super::{Details, Fault, Kind, PciAddress, SxidPart};
 
-/// Reads a stream of lines as [`super::parse`] does each, and puts together what belongs together. Give it the lines of one
-/// log in order; it keeps a few numbers and none of the text.
+/// Reads a stream of lines as [`super::parse`] does each, and puts together what belongs together.
+/// Give it the lines of one log in order; it keeps a few numbers and none of the text.
 ///
 /// # Rules
-/// A line waits for its rest over at most [`Self::REACH`] lines, since other processors print in between.
+/// A line waits for its rest over at most [`Self::REACH`] lines, since other processors print in
+/// between.
 ///
-/// - **Bus loss in three lines.** `NVRM: The NVIDIA GPU 0000:b3:00.0` is remembered, and is no event by itself: other
-///   messages begin with it too. `NVRM: fallen off the bus …` becomes the event, with that address. Any other line that
-///   names an address the same way takes the first one's place.
-/// - **Follow-up lines** are events with [`Fault::follows`] set, to be shown with the first and not to be counted:
-///   the `Severity` and `Data` lines of an SXid (which take over its link), `GPU 0000:…: GPU has fallen off the bus`
-///   behind an Xid 79, `rm_init_adapter failed` behind `RmInitAdapter failed!`, and the second to fourth line of an AER
-///   report; each of the same device. A follow-up whose first line was lost is an event of its own.
+/// - **Bus loss in three lines.** `NVRM: The NVIDIA GPU 0000:b3:00.0` is remembered, and is no
+///   event by itself: other messages begin with it too. `NVRM: fallen off the bus …` becomes the
+///   event, with that address. Any other line that names an address the same way takes the first
+///   one's place.
+/// - **Follow-up lines** are events with [`Fault::follows`] set, to be shown with the first and not
+///   to be counted: the `Severity` and `Data` lines of an SXid (which take over its link), `GPU
+///   0000:…: GPU has fallen off the bus` behind an Xid 79, `rm_init_adapter failed` behind
+///   `RmInitAdapter failed!`, and the second to fourth line of an AER report; each of the same
+///   device. A follow-up whose first line was lost is an event of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Combiner {
     /// Lines read so far.
@@ -40,7 +43,8 @@ struct First {
 impl Combiner {
     /// How many lines later the rest of an event still belongs to it.
     pub const REACH: u64 = 32;
-    /// Events that wait at the same time: a node has up to 8 GPUs and 6 switches, and may lose them together.
+    /// Events that wait at the same time: a node has up to 8 GPUs and 6 switches, and may lose them
+    /// together.
     const FIRSTS: usize = 16;
 
     /// Reads the next line.

@@ -1,16 +1,17 @@
 //! Xid 13 and 69 (graphics and compute engine) and 109 (context switch timeout).
 
 use super::Text;
-use super::text::{Reader, contains, find};
+use super::reader::{Reader, contains, find};
 
 /// Xid 13 or 69: what the engine that runs kernels stumbled over.
 ///
-/// One fault of an application is told in several lines: which SM (`Graphics SM Warp Exception on …`), its error status
-/// registers (`ESR …`), and the channel and class it ran under (`ChID …`). Each line fills its own fields.
+/// One fault of an application is told in several lines: which SM (`Graphics SM Warp Exception on
+/// …`), its error status registers (`ESR …`), and the channel and class it ran under (`ChID …`).
+/// Each line fills its own fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GraphicsException<'a> {
-    /// Where on the chip. Repeats of one GPC and TPC point to hardware, changing ones to the application
-    /// (WORKFLOW_XID_13).
+    /// Where on the chip. Repeats of one GPC and TPC point to hardware, changing ones to the
+    /// application (WORKFLOW_XID_13).
     pub location: Option<SmLocation>,
     /// The driver's word for what happened: `Out Of Range Address`, `Multiple Warp Errors`.
     pub reason: Option<Text<'a>>,
@@ -26,8 +27,8 @@ pub struct GraphicsException<'a> {
     pub error_code: Option<u32>,
 }
 
-/// A streaming multiprocessor's place: graphics processing cluster, texture processing cluster in it, SM in that.
-/// Physical numbers, not those that a MIG instance or CUDA sees.
+/// A streaming multiprocessor's place: graphics processing cluster, texture processing cluster in
+/// it, SM in that. Physical numbers, not those that a MIG instance or CUDA sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SmLocation {
     /// Graphics processing cluster.

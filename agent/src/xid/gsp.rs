@@ -1,7 +1,7 @@
-//! The GPU's system processor (GSP), whose firmware does most of the driver's work since Turing: Xid 119 and 120, and
-//! notices that come without an Xid.
+//! The GPU's system processor (GSP), whose firmware does most of the driver's work since Turing:
+//! Xid 119 and 120, and notices that come without an Xid.
 
-use super::text::{Reader, contains, find};
+use super::reader::{Reader, contains, find};
 use super::{Details, Fault, Kind, PciAddress, Text};
 
 /// Xid 119: the GSP did not answer a remote procedure call. Two wordings:

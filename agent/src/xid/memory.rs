@@ -1,16 +1,18 @@
-//! Memory errors and what the driver does about them: Xid 48, 63, 64, 92, 94, 95, 140, 156, 157, 160, 161, 171, 172, 177.
+//! Memory errors and what the driver does about them: Xid 48, 63, 64, 92, 94, 95, 140, 156, 157,
+//! 160, 161, 171, 172, 177.
 //!
-//! Wordings from the open modules' src/nvidia/interface/events/gpu/ras/ras_events.c and kern_gpu_error_cont_ga100.c, and
-//! from older drivers' lines in the sample corpus.
+//! Wordings from the open modules' src/nvidia/interface/events/gpu/ras/ras_events.c and
+//! kern_gpu_error_cont_ga100.c, and from older drivers' lines in the sample corpus.
 
 use super::Text;
 use super::graphics::value;
-use super::text::{Reader, contains, find};
+use super::reader::{Reader, contains, find};
 
 /// Xid 48: an error that ECC saw and could not correct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DoubleBit<'a> {
-    /// The memory it was in, in the driver's words: `framebuffer` is the GPU's DRAM, anything else on-chip memory.
+    /// The memory it was in, in the driver's words: `framebuffer` is the GPU's DRAM, anything else
+    /// on-chip memory.
     pub location: Option<Text<'a>>,
     /// Physical address in the framebuffer.
     pub address: Option<u64>,
@@ -100,8 +102,8 @@ pub struct Containment<'a> {
     pub drain_reset: Option<bool>,
 }
 
-/// Xid 140: uncorrectable errors that the firmware had not handled, by where they were counted. Negative where a
-/// driver's counter ran backwards.
+/// Xid 140: uncorrectable errors that the firmware had not handled, by where they were counted.
+/// Negative where a driver's counter ran backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EccResidual {
     /// DRAM.

@@ -2,7 +2,7 @@
 
 use super::Text;
 use super::graphics::value;
-use super::text::{Reader, find, hex};
+use super::reader::{Reader, find, hex};
 
 /// An access to GPU memory that the MMU refused. Two wordings:
 /// ```text
@@ -18,7 +18,8 @@ pub struct PageFault<'a> {
     pub client: Option<Text<'a>>,
     /// Virtual address in the faulting process's GPU address space.
     pub address: Option<u64>,
-    /// Why it was refused: `FAULT_PDE` and `FAULT_PTE` nothing mapped, `FAULT_RO_VIOLATION`, `FAULT_PRIV_VIOLATION`.
+    /// Why it was refused: `FAULT_PDE` and `FAULT_PTE` nothing mapped, `FAULT_RO_VIOLATION`,
+    /// `FAULT_PRIV_VIOLATION`.
     pub fault_type: Option<Text<'a>>,
     /// What was tried: `ACCESS_TYPE_VIRT_READ`, `ACCESS_TYPE_VIRT_WRITE`, `…_ATOMIC`, `…_PREFETCH`.
     pub access: Option<Text<'a>>,
@@ -29,12 +30,9 @@ pub struct PageFault<'a> {
 }
 
 pub(super) fn page_fault(message: &[u8]) -> Option<PageFault<'_>> {
-    let mut fault = PageFault {
-        interrupt: value(message, b"intr "),
-        engine_mask: value(message, b"engmask "),
-        ..PageFault::default()
-    };
+    let mut fault = PageFault { interrupt: value(message, b"intr "), ..PageFault::default() };
     let Some(at) = find(message, b"MMU Fault: ENGINE ") else {
+        fault.engine_mask = value(message, b"engmask ");
         return (fault.interrupt.is_some() || fault.engine_mask.is_some()).then_some(fault);
     };
     let mut reader = Reader::new(&message[at + 18..]);

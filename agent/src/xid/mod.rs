@@ -2,11 +2,14 @@
 //!
 //! Pure functions over bytes: no clock, no file, no NVML. Three steps, each usable alone:
 //!
-//! 1. [`parse`] makes a [`Fault`] of one line, or nothing: what the line says, and no more. [`Combiner`] does the same over
-//!    a stream of lines and puts together what the driver spreads over several.
-//! 2. [`catalogue`] knows what NVIDIA says about a code: name, meaning, what to do at once and what to look into.
-//! 3. [`assess`] joins the two for one fault: how bad it is and what to do, where the answer depends on more than the code
-//!    (NVLink5's registers, the number in an Xid 154, what an Xid 45 follows).
+//! 1. [`parse`] makes a [`Fault`] of one line, or nothing: what the line says, and no more.
+//!    [`Combiner`] does the same over a stream of lines and puts together what the driver spreads
+//!    over several.
+//! 2. [`catalogue`] knows what NVIDIA says about a code: name, meaning, what to do at once and what
+//!    to look into.
+//! 3. [`assess`] joins the two for one fault: how bad it is and what to do, where the answer
+//!    depends on more than the code (NVLink5's registers, the number in an Xid 154, what an Xid 45
+//!    follows).
 //!
 //! # What is an event
 //! | [`Kind`] | the driver's text |
@@ -19,21 +22,24 @@
 //! | `gsp` | firmware notices without an Xid: rate limit of RPC errors, lost heartbeat, halted PMU |
 //! | `aer` | PCIe errors of a device bound to `nvidia`, or of a port that may be above one ([`Fault::concerns`]) |
 //!
-//! The text has to stand where the driver puts it: at the line's start or behind a log's prefix, which the `prefix` file
-//! defines part by part. The same words anywhere else are somebody's text and not an event.
+//! The text has to stand where the driver puts it: at the line's start or behind a log's prefix,
+//! which the `prefix` file defines part by part. The same words anywhere else are somebody's text
+//! and not an event.
 //!
 //! # Trust
-//! A process chooses its own name, and with it up to 15 bytes of an Xid line ([`Process::name`]). The name stands
-//! behind the address and the code, so it can forge neither; a name with `, ` in it can push its tail into the message.
-//! Who may write `/dev/kmsg` can forge a whole line: [`Fault::origin`] tells where the log format carries it.
+//! A process chooses its own name, and with it up to 15 bytes of an Xid line ([`Process::name`]).
+//! The name stands behind the address and the code, so it can forge neither; a name with `, ` in it
+//! can push its tail into the message. Who may write `/dev/kmsg` can forge a whole line:
+//! [`Fault::origin`] tells where the log format carries it.
 //!
 //! # Memory and speed
-//! A fault borrows from its line and nothing is allocated. To keep one, keep the line and parse it again; that takes well
-//! under a microsecond. A line that is no event is told by its first bytes, however long it is.
+//! A fault borrows from its line and nothing is allocated. To keep one, keep the line and parse it
+//! again; that takes well under a microsecond. A line that is no event is told by its first bytes,
+//! however long it is.
 //!
 //! # Adding a format
-//! Put the line, with its public source, into `tests/kernel-lines/`, run the tests with `UPDATE_GOLDEN=1`, and read the
-//! golden file's difference as the review will.
+//! Put the line, with its public source, into `tests/kernel-lines/`, run the tests with
+//! `UPDATE_GOLDEN=1`, and read the golden file's difference as the review will.
 
 mod action;
 mod aer;
@@ -41,6 +47,8 @@ mod assess;
 mod bus;
 pub mod catalogue;
 mod combine;
+mod details;
+mod fields;
 mod graphics;
 mod gsp;
 mod memory;
@@ -50,11 +58,13 @@ pub mod nvlink5;
 mod nvrm;
 mod pci;
 mod prefix;
+mod reader;
 mod recovery;
 mod sxid;
 #[cfg(test)]
 mod tests;
 mod text;
+mod time;
 pub mod workflow;
 
 pub use action::{Action, Severity, SeverityRule};
@@ -62,6 +72,7 @@ pub use aer::{Aer, AerDriver, AerSeverity};
 pub use assess::{Assessment, assess};
 pub use bus::InitFailure;
 pub use combine::Combiner;
+pub use details::{Details, Value};
 pub use graphics::{ContextSwitchTimeout, GraphicsException, SmLocation};
 pub use gsp::{GspException, GspNotice, GspTimeout};
 pub use memory::{
@@ -72,15 +83,16 @@ pub use mmu::PageFault;
 pub use nvlink::{BitClass, NvLinkError, RegisterBit};
 pub use nvlink5::NvLink5;
 pub use pci::PciAddress;
-pub use prefix::{Origin, Stamp};
+pub use prefix::Origin;
 pub use recovery::{RecoveryAction, RecoveryChange};
 pub use sxid::{Sxid, SxidPart, SxidSeverity};
 pub use text::Text;
+pub use time::Stamp;
 
 use prefix::Speaker;
 
-/// The longest line that is looked at. The kernel writes at most about 1 KiB into a record; what is behind this is not
-/// read, so that a line of a megabyte costs what a long one does.
+/// The longest line that is looked at. The kernel writes at most about 1 KiB into a record; what is
+/// behind this is not read, so that a line of a megabyte costs what a long one does.
 pub const MAX_LINE: usize = 8 * 1024;
 
 /// What one line says. Every field is what stands in the line; what does not stand there is `None`.
@@ -90,7 +102,8 @@ pub struct Fault<'a> {
     pub kind: Kind,
     /// The Xid's or SXid's number; other kinds have none.
     pub code: Option<u32>,
-    /// The device that the line is about: a GPU, an NVSwitch (`sxid`), or for `aer` the device or port that reports.
+    /// The device that the line is about: a GPU, an NVSwitch (`sxid`), or for `aer` the device or
+    /// port that reports.
     pub pci: Option<PciAddress>,
     /// The MIG instance, where the driver could attribute the error to one.
     pub instance: MigInstance,
@@ -104,7 +117,8 @@ pub struct Fault<'a> {
     pub caused_by: Option<u32>,
     /// What the message says, decoded by code and wording.
     pub details: Details<'a>,
-    /// The line repeats or goes on with an event that was already told: set by [`Combiner`], false from [`parse`].
+    /// The line repeats or goes on with an event that was already told: set by [`Combiner`], false
+    /// from [`parse`].
     pub follows: bool,
     /// The driver's words behind address, code and process, at most [`Text::MAX_MESSAGE`] bytes.
     pub message: Text<'a>,
@@ -149,8 +163,8 @@ impl Kind {
     }
 }
 
-/// A MIG instance as the driver's line names it. Both are absent where MIG is off, and where the error belongs to the GPU
-/// as a whole.
+/// A MIG instance as the driver's line names it. Both are absent where MIG is off, and where the
+/// error belongs to the GPU as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MigInstance {
     /// GPU instance, `GPU-I:`.
@@ -159,58 +173,15 @@ pub struct MigInstance {
     pub compute: Option<u32>,
 }
 
-/// The process in the line: the one that allocated the channel, else the one that ran at the moment (kernel_rc.c), so a
-/// monitor's own query may stand here as the culprit of what it only noticed.
+/// The process in the line: the one that allocated the channel, else the one that ran at the moment
+/// (kernel_rc.c), so a monitor's own query may stand here as the culprit of what it only noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process<'a> {
     /// Process id on the host; `None` where the line has `'<unknown>'` or nothing.
     pub pid: Option<u32>,
-    /// The name the process chose for itself: data, never to be believed. At most [`Text::MAX_NAME`] bytes.
+    /// The name the process chose for itself: data, never to be believed. At most
+    /// [`Text::MAX_NAME`] bytes.
     pub name: Option<Text<'a>>,
-}
-
-/// What the message of a fault says, as far as its wording is known. A message in words that are not known has none, and
-/// stays readable in [`Fault::message`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Details<'a> {
-    /// Nothing beyond the fault's own fields.
-    None,
-    /// Xid 13 and 69.
-    Graphics(GraphicsException<'a>),
-    /// Xid 31.
-    PageFault(PageFault<'a>),
-    /// Xid 48.
-    DoubleBit(DoubleBit<'a>),
-    /// Xid 63, 64, 156, 157, 160, 161, 177.
-    Repair(Repair<'a>),
-    /// Xid 74.
-    NvLink(NvLinkError),
-    /// Xid 92.
-    SingleBit(SingleBit),
-    /// Xid 94 and 95.
-    Containment(Containment<'a>),
-    /// Xid 109.
-    ContextSwitchTimeout(ContextSwitchTimeout),
-    /// Xid 119.
-    GspTimeout(GspTimeout<'a>),
-    /// Xid 120.
-    GspException(GspException<'a>),
-    /// Xid 140.
-    EccResidual(EccResidual),
-    /// Xid 144 to 150.
-    NvLink5(NvLink5<'a>),
-    /// Xid 154.
-    Recovery(RecoveryChange<'a>),
-    /// Xid 171 and 172.
-    Uncorrectable(Uncorrectable<'a>),
-    /// Of [`Kind::Sxid`].
-    Sxid(Sxid),
-    /// Of [`Kind::InitFailure`].
-    Init(InitFailure),
-    /// Of [`Kind::Gsp`].
-    Gsp(GspNotice),
-    /// Of [`Kind::Aer`].
-    Aer(Aer<'a>),
 }
 
 /// Reads one line, with or without a log's prefix and line end. None: the line is no event.
@@ -231,6 +202,13 @@ fn parse_stripped(line: prefix::Line<'_>) -> Option<Fault<'_>> {
 }
 
 impl<'a> Fault<'a> {
+    /// The fault of an Xid that came by another way than a line: the driver's tracepoint gives
+    /// number and message, NVML the number alone. The message is decoded as a line's is.
+    #[must_use]
+    pub fn of_xid(pci: Option<PciAddress>, code: u32, message: &'a [u8]) -> Self {
+        Fault { pci, ..nvrm::message(code, message) }
+    }
+
     fn new(kind: Kind, message: &'a [u8]) -> Self {
         Self {
             kind,
@@ -243,7 +221,7 @@ impl<'a> Fault<'a> {
             caused_by: None,
             details: Details::None,
             follows: false,
-            message: Text::bounded(text::trim_end(message), Text::MAX_MESSAGE),
+            message: Text::bounded(reader::trim_end(message), Text::MAX_MESSAGE),
             origin: Origin::Unstated,
             stamp: None,
         }

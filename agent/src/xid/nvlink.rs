@@ -1,7 +1,8 @@
-//! Xid 74: NVLink up to the fourth generation. The fifth has Xids 144 to 150: see [`super::nvlink5`].
+//! Xid 74: NVLink up to the fourth generation. The fifth has Xids 144 to 150: see
+//! [`super::nvlink5`].
 
 use super::catalogue::rows;
-use super::text::{Reader, find};
+use super::reader::{Reader, find};
 
 /// `NVLink: fatal error detected on link 14(0x0, 0x0, 0x10000, 0x0, 0x0, 0x0, 0x0)`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub struct RegisterBit {
 
 macro_rules! bit_classes {
     ($($variant:ident = $name:literal, $plain:literal;)*) => {
-        /// What a set bit stands for and asks for, by NVIDIA's WORKFLOW_NVLINK_ERR. Ordered by how much it asks for.
+        /// What a set bit stands for and asks for, by NVIDIA's WORKFLOW_NVLINK_ERR. Ordered by how
+        /// much it asks for.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum BitClass {
             $(#[doc = concat!("`", $name, "`: ", $plain)] $variant,)*
@@ -46,7 +48,7 @@ macro_rules! bit_classes {
                 match self { $(Self::$variant => $plain,)* }
             }
 
-            fn from_name(name: &str) -> Option<Self> {
+            pub(super) fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
         }
@@ -54,19 +56,29 @@ macro_rules! bit_classes {
 }
 
 bit_classes! {
-    None = "none", "Needs nothing.";
-    Threshold = "threshold", "Many corrected errors; work goes on.";
-    Secondary = "secondary", "Follows another error: look for that, and report this one if there is none.";
-    Repeated = "repeated", "Report it if it comes again.";
-    RepeatedDiag = "repeated-diag", "Run field diagnostics and report it if it comes again.";
-    Ecc = "ecc", "Likely hardware (ECC or parity): report it from the third time on the same link.";
-    Signal = "signal", "Marginal signal: check the link's connections, then run field diagnostics.";
-    Mechanical = "mechanical", "Possibly hardware: check the link's connections and seating, then run diagnostics.";
-    Report = "report", "Not expected to be seen: report it.";
+    None = "none",
+        "Needs nothing.";
+    Threshold = "threshold",
+        "Many corrected errors; work goes on.";
+    Secondary = "secondary",
+        "Follows another error: look for that, and report this one if there is none.";
+    Repeated = "repeated",
+        "Report it if it comes again.";
+    RepeatedDiag = "repeated-diag",
+        "Run field diagnostics and report it if it comes again.";
+    Ecc = "ecc",
+        "Likely hardware (ECC or parity): report it from the third time on the same link.";
+    Signal = "signal",
+        "Marginal signal: check the link's connections, then run field diagnostics.";
+    Mechanical = "mechanical",
+        "Possibly hardware: check the link's connections and seating, then run diagnostics.";
+    Report = "report",
+        "Not expected to be seen: report it.";
 }
 
 impl NvLinkError {
-    /// The set bits and what they stand for. The table is Hopper's: on other architectures the bits mean other things.
+    /// The set bits and what they stand for. The table is Hopper's: on other architectures the bits
+    /// mean other things.
     pub fn hopper_bits(&self) -> impl Iterator<Item = RegisterBit> {
         let registers = self.registers.unwrap_or([0; 7]);
         (1_u32..).zip(registers).flat_map(|(register, value)| {

@@ -1,24 +1,27 @@
 //! Xid 144 to 150: NVLink of the fifth generation (Blackwell).
 //!
-//! A line names a sub-unit and prints its registers; what that means, and what to do, stands in NVIDIA's decode table
-//! (`agent/data/nvlink5.tsv`). The table has two layouts of the first register, for drivers before R575 and from there on.
-//! The line does not say which driver printed it, and does not have to: only the right layout gives a rule whose unit is the
-//! one that the line prints. A test holds that for every complete line of the corpus: never both, never none.
+//! A line names a sub-unit and prints its registers; what that means, and what to do, stands in
+//! NVIDIA's decode table (`agent/data/nvlink5.tsv`). The table has two layouts of the first
+//! register, for drivers before R575 and from there on. The line does not say which driver printed
+//! it, and does not have to: only the right layout gives a rule whose unit is the one that the line
+//! prints. A test holds that for every complete line of the corpus: never both, never none.
 
 use std::sync::OnceLock;
 
 use super::catalogue::{given, rows};
-use super::text::Reader;
+use super::reader::Reader;
 use super::{Action, Text};
 
-/// `RLW_SRC_TRACK Nonfatal XC1 i0 Link 12 (0x040988e2 0x00000008 0x00000000 0x00000000 0x00000000 0x00000000)`
+/// `RLW_SRC_TRACK Nonfatal XC1 i0 Link 12 (0x040988e2 0x00000008 0x00000000 0x00000000 0x00000000
+/// 0x00000000)`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NvLink5<'a> {
     /// Sub-unit that reports, as the driver printed it: `NETIR_LINK_EVT`, `RLW_REMAP`.
     pub unit: Text<'a>,
     /// `Fatal` rather than `Nonfatal`.
     pub fatal: bool,
-    /// `XC1` rather than `XC0`: set where the error ends the applications it hit (the table's "XC/AppCrash").
+    /// `XC1` rather than `XC0`: set where the error ends the applications it hit (the table's
+    /// "XC/AppCrash").
     pub xc: Option<bool>,
     /// `i1` rather than `i0`: the error was injected for a test.
     pub injected: Option<bool>,
@@ -100,7 +103,8 @@ pub enum Layout {
     V2,
 }
 
-/// Finds the rule for a line of Xid `code`. `None`: the line was cut before its registers, or the table has no such error.
+/// Finds the rule for a line of Xid `code`. `None`: the line was cut before its registers, or the
+/// table has no such error.
 #[must_use]
 pub fn decode(code: u32, line: &NvLink5<'_>) -> Option<(&'static Rule, Layout)> {
     let (intr_info, error_status) = (line.intr_info?, line.error_status?);
@@ -124,8 +128,9 @@ pub fn rules() -> &'static [Rule] {
 }
 
 impl Rule {
-    /// A printed unit is one of the rule's names or the beginning of one, since drivers shorten them (`NETIR` for
-    /// `NETIR_INT`), or all of them as the table has it; which of several beginnings is meant, the registers tell.
+    /// A printed unit is one of the rule's names or the beginning of one, since drivers shorten
+    /// them (`NETIR` for `NETIR_INT`), or all of them as the table has it; which of several
+    /// beginnings is meant, the registers tell.
     fn has_unit(&self, printed: Text<'_>) -> bool {
         let printed = printed.as_bytes();
         let fits = |unit: &str| unit.as_bytes().starts_with(printed);

@@ -1,7 +1,7 @@
 //! Lines of the GPU driver: the canonical Xid line, and which file reads its message.
 //!
-//! The driver prints an Xid with one of these (src/nvidia/src/kernel/gpu/rc/kernel_rc.c of the open modules; the last is
-//! from drivers before 302):
+//! The driver prints an Xid with one of these (src/nvidia/src/kernel/gpu/rc/kernel_rc.c of the open
+//! modules; the last is from drivers before 302):
 //! ```text
 //! NVRM: Xid (PCI:%04x:%02x:%02x): %d, pid=%s, name=%s, MESSAGE
 //! NVRM: Xid (PCI:%04x:%02x:%02x GPU-I:%02u): %d, MESSAGE
@@ -10,7 +10,7 @@
 //! ```
 //! `pid` is a number or `'<unknown>'`, `name` the process's own or `<unknown>`.
 
-use super::text::{Reader, contains, decimal, find, trim_end};
+use super::reader::{Reader, contains, decimal, find, trim_end};
 use super::{
     Details, Fault, Kind, MigInstance, PciAddress, Process, Text, bus, graphics, gsp, memory, mmu,
     nvlink, nvlink5, recovery,
@@ -43,25 +43,26 @@ fn xid(mut reader: Reader<'_>) -> Option<Fault<'_>> {
     }
     comma(&mut reader);
     let process = process(&mut reader);
-    let (message, caused_by) = cause(trim_end(reader.rest()));
-    let channel = channel(message);
+    Some(Fault { pci: Some(pci), instance, process, ..message(code, reader.rest()) })
+}
+
+/// The part of a fault that a message gives.
+pub(super) fn message(code: u32, message: &[u8]) -> Fault<'_> {
+    let (message, caused_by) = cause(trim_end(message));
     let details = details(code, message);
     let link = match details {
         Details::NvLink(error) => Some(error.link),
         Details::NvLink5(error) => error.link,
         _ => None,
     };
-    Some(Fault {
+    Fault {
         code: Some(code),
-        pci: Some(pci),
-        instance,
-        process,
-        channel,
+        channel: channel(message),
         link,
         caused_by,
         details,
         ..Fault::new(Kind::Xid, message)
-    })
+    }
 }
 
 /// Which file knows the message of a code.
@@ -121,8 +122,9 @@ fn process<'a>(reader: &mut Reader<'a>) -> Process<'a> {
         comma(reader);
     }
     if reader.eat(b"name=") {
-        // Up to the first `, `, or to the end if the message is empty. A name may hold the same two bytes; it is taken
-        // as the shorter one then, because a message may hold them too and matters more.
+        // Up to the first `, `, or to the end if the message is empty. A name may hold the same two
+        // bytes; it is taken as the shorter one then, because a message may hold them too and
+        // matters more.
         let rest = reader.rest();
         let (name, rest) = rest.split_at(find(rest, b", ").unwrap_or(rest.len()));
         *reader = Reader::new(rest);
@@ -138,6 +140,9 @@ fn process<'a>(reader: &mut Reader<'a>) -> Process<'a> {
 /// Takes ` caused by previous Xid 149` off the message's end.
 fn cause(message: &[u8]) -> (&[u8], Option<u32>) {
     const WORDS: &[u8] = b"caused by previous Xid ";
+    if !message.last().is_some_and(u8::is_ascii_digit) {
+        return (message, None);
+    }
     let Some(at) = find(message, WORDS) else { return (message, None) };
     match decimal(&message[at + WORDS.len()..]) {
         Some(code) => (trim_end(&message[..at]), Some(code)),
@@ -145,8 +150,9 @@ fn cause(message: &[u8]) -> (&[u8], Option<u32>) {
     }
 }
 
-/// The channel's number, always hexadecimal: `Ch 00000008`, `channel 0x0b00000a`, `Channel 00000001`,
-/// `Channel ID 00000052` at the message's start, `ChID 000a` or `ChId 0008` in the messages of Xid 13 and 69.
+/// The channel's number, always hexadecimal: `Ch 00000008`, `channel 0x0b00000a`, `Channel
+/// 00000001`, `Channel ID 00000052` at the message's start, `ChID 000a` or `ChId 0008` in the
+/// messages of Xid 13 and 69.
 fn channel(message: &[u8]) -> Option<u32> {
     let mut reader = Reader::new(message);
     let at_start = [&b"Ch "[..], b"channel ", b"Channel ID ", b"Channel "];

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::text::Reader;
+use super::reader::Reader;
 
 /// The place of a device on the PCI bus, which is how a kernel line names a GPU.
 ///
-/// Shown as the kernel and NVML's `busIdLegacy` have it: `0000:3b:00.0`, with more digits where the domain needs them.
-/// The driver's Xid lines leave the function out; a GPU's is 0. Domains beyond 0 are ordinary (a GB200 node has its
-/// GPUs in 0008, 0009, 0018 and 0019). Ordered by domain, bus, device, function.
+/// Shown as the kernel and NVML's `busIdLegacy` have it: `0000:3b:00.0`, with more digits where the
+/// domain needs them. The driver's Xid lines leave the function out; a GPU's is 0. Domains beyond 0
+/// are ordinary (a GB200 node has its GPUs in 0008, 0009, 0018 and 0019). Ordered by domain, bus,
+/// device, function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PciAddress {
     /// PCI domain (segment).
@@ -22,7 +23,8 @@ pub struct PciAddress {
 }
 
 impl PciAddress {
-    /// Reads an address that is all of `text`: `0000:3b:00.0`, NVML's `00000000:3B:00.0`, or without the function.
+    /// Reads an address that is all of `text`: `0000:3b:00.0`, NVML's `00000000:3B:00.0`, or
+    /// without the function.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(text);
@@ -62,5 +64,5 @@ fn group(reader: &mut Reader<'_>, max_digits: usize) -> Option<u32> {
     if digits.len() > max_digits {
         return None;
     }
-    super::text::hex(digits).and_then(|value| u32::try_from(value).ok())
+    super::reader::hex(digits).and_then(|value| u32::try_from(value).ok())
 }

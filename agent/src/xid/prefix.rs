@@ -1,8 +1,9 @@
 //! What stands before a driver's text in a log line.
 //!
-//! A line is the driver's own only if everything before its text is made of the parts below, in any order. That is what
-//! tells `kernel: NVRM: Xid (…` from a user's text that has the same words somewhere in it: a shell's command line, an
-//! audit record and a line of another program all have something before the words that is none of these.
+//! A line is the driver's own only if everything before its text is made of the parts below, in any
+//! order. That is what tells `kernel: NVRM: Xid (…` from a user's text that has the same words
+//! somewhere in it: a shell's command line, an audit record and a line of another program all have
+//! something before the words that is none of these.
 //!
 //! | part | example | written by |
 //! | --- | --- | --- |
@@ -16,38 +17,28 @@
 //! | tag | `kernel: `, `worker4 kernel: `, `worker4 kernel - - - ` | syslog |
 //! | node | `192.168.11.119: ` right before facility and level | Talos |
 //!
-//! A syslog line with any other tag (`worker4 bash[911]: NVRM: …`, `worker4 user: NVRM: …`) is that program's text and not
-//! the driver's. Where the line carries a facility it also says who wrote it: [`Origin`].
+//! A syslog line with any other tag (`worker4 bash[911]: NVRM: …`, `worker4 user: NVRM: …`) is that
+//! program's text and not the driver's. Where the line carries a facility it also says who wrote
+//! it: [`Origin`].
 
-use super::Text;
-use super::text::{Reader, decimal, decimal64};
+use super::reader::{Reader, decimal};
+use super::time::{MAX_TIME, Stamp, Time, is_date, is_time, seconds};
 
 /// Who wrote the line, as far as the line itself says.
 ///
-/// Anyone who may open `/dev/kmsg` can write a line that looks like the driver's; the kernel marks it with a facility
-/// other than its own (0). Only some log formats carry the facility on. A syslog tag is not taken for a proof, since
-/// `logger -t kernel` sets it.
+/// Anyone who may open `/dev/kmsg` can write a line that looks like the driver's; the kernel marks
+/// it with a facility other than its own (0). Only some log formats carry the facility on. A syslog
+/// tag is not taken for a proof, since `logger -t kernel` sets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The facility is the kernel's: a driver's own print.
     Kernel,
-    /// The facility is another: a process wrote the line through `/dev/kmsg`. Never a ground for a verdict.
+    /// The facility is another: a process wrote the line through `/dev/kmsg`. Never a ground for a
+    /// verdict.
     User,
     /// The line carries no facility.
     #[default]
     Unstated,
-}
-
-/// The time that stands in the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stamp<'a> {
-    /// On the kernel's log clock, which starts at boot.
-    SinceBoot {
-        /// Nanoseconds; the kernel prints microseconds.
-        ns: u64,
-    },
-    /// A wall clock's time, as it was written: formats differ in zone, year and language.
-    Written(Text<'a>),
 }
 
 /// A line without its prefix.
@@ -73,13 +64,12 @@ pub(super) enum Speaker {
 
 /// More parts than any known log puts before a line (`<6>2025-… host kernel: [ 12.3] [ T1946] `).
 const MAX_PARTS: usize = 10;
-/// Longest text that is a time.
-const MAX_TIME: usize = 48;
 /// Longest word of a prefix: a host name has at most 253 bytes.
 const MAX_WORD: usize = 256;
 
-/// Takes the prefix off. None: the line is not one of the speakers'. This is what every line of a log goes through, and
-/// for nearly all of them it is all there is: it looks at the first bytes and never at the whole line.
+/// Takes the prefix off. None: the line is not one of the speakers'. This is what every line of a
+/// log goes through, and for nearly all of them it is all there is: it looks at the first bytes and
+/// never at the whole line.
 pub(super) fn strip(line: &[u8]) -> Option<Line<'_>> {
     let mut prefix =
         Prefix { reader: Reader::new(line), origin: Origin::Unstated, time: Time::None };
@@ -118,46 +108,12 @@ fn speaker(text: &[u8]) -> Option<Speaker> {
     after.first().is_some_and(u8::is_ascii_hexdigit).then_some(Speaker::Pci)
 }
 
-/// A line's prefix as far as it is read. Every method steps over the part it is named after, or says None and leaves
-/// everything as it was.
+/// A line's prefix as far as it is read. Every method steps over the part it is named after, or
+/// says None and leaves everything as it was.
 struct Prefix<'a> {
     reader: Reader<'a>,
     origin: Origin,
     time: Time<'a>,
-}
-
-/// The line's time, not read yet: nearly all lines turn out to be somebody else's.
-#[derive(Clone, Copy)]
-enum Time<'a> {
-    None,
-    Seconds(&'a [u8]),
-    Microseconds(&'a [u8]),
-    Written(&'a [u8]),
-}
-
-impl<'a> Time<'a> {
-    fn stamp(self) -> Option<Stamp<'a>> {
-        match self {
-            Self::None => None,
-            Self::Seconds(text) => seconds(text).map(|ns| Stamp::SinceBoot { ns }),
-            Self::Microseconds(text) => {
-                decimal64(text).map(|us| Stamp::SinceBoot { ns: us.saturating_mul(1000) })
-            }
-            Self::Written(text) => Some(Stamp::Written(Text::bounded(text, MAX_TIME))),
-        }
-    }
-}
-
-/// `1843.308145` in nanoseconds.
-fn seconds(text: &[u8]) -> Option<u64> {
-    let dot = text.iter().position(|&byte| byte == b'.').unwrap_or(text.len());
-    let mut ns = decimal64(&text[..dot])?.checked_mul(1_000_000_000)?;
-    let mut unit = 100_000_000;
-    for &byte in text.get(dot + 1..).unwrap_or(b"").iter().take(9) {
-        ns = ns.checked_add(byte.is_ascii_digit().then(|| u64::from(byte - b'0') * unit)?)?;
-        unit /= 10;
-    }
-    Some(ns)
 }
 
 impl<'a> Prefix<'a> {
@@ -168,7 +124,8 @@ impl<'a> Prefix<'a> {
         }
         let inside = &self.reader.rest()[1..];
         let end = inside[..inside.len().min(MAX_TIME)].iter().position(|&byte| byte == b']')?;
-        // `dmesg -d` has the time since the line before behind the time: `[  12.345678 <    0.000004>]`.
+        // `dmesg -d` has the time since the line before behind the time: `[  12.345678 <
+        // 0.000004>]`.
         let content = inside[..end].trim_ascii_start();
         let content = content.split(|&byte| byte == b'<').next().unwrap_or(b"").trim_ascii_end();
         let (&first, others) = content.split_first()?;
@@ -211,7 +168,8 @@ impl<'a> Prefix<'a> {
         Some(())
     }
 
-    /// Next to a wall clock's time, which says more to whoever reads it, the kernel's own is left out.
+    /// Next to a wall clock's time, which says more to whoever reads it, the kernel's own is left
+    /// out.
     fn since_boot(&mut self, seconds: &'a [u8]) {
         if matches!(self.time, Time::None) {
             self.time = Time::Seconds(seconds);
@@ -230,8 +188,8 @@ impl<'a> Prefix<'a> {
         Some(())
     }
 
-    /// `4,1227,437812449932,c;`, see the kernel's Documentation/ABI/testing/dev-kmsg: priority, sequence, microseconds,
-    /// flags and whatever the kernel may add before the semicolon.
+    /// `4,1227,437812449932,c;`, see the kernel's Documentation/ABI/testing/dev-kmsg: priority,
+    /// sequence, microseconds, flags and whatever the kernel may add before the semicolon.
     fn record_header(&mut self) -> Option<()> {
         let mut here = self.reader;
         let value = here.decimal()?;
@@ -247,8 +205,8 @@ impl<'a> Prefix<'a> {
         Some(())
     }
 
-    /// A wall clock's time that begins with a digit: ISO with `T` or a blank between date and time, the time alone, or
-    /// seconds since 1970.
+    /// A wall clock's time that begins with a digit: ISO with `T` or a blank between date and time,
+    /// the time alone, or seconds since 1970.
     fn clock(&mut self) -> Option<()> {
         let mut here = self.reader;
         let start = here.rest();
@@ -317,10 +275,10 @@ impl<'a> Prefix<'a> {
             }
             _ => {}
         }
-        if !first.ends_with(b":") {
+        // Talos: the node, right before facility and level.
+        if !first.ends_with(b":") || !matches!(self.time, Time::None) {
             return None;
         }
-        // Talos: the node, right before facility and level.
         let before = std::mem::replace(&mut self.reader, after_first);
         self.reader.spaces();
         let found = self.facility_and_level();
@@ -361,14 +319,33 @@ impl<'a> Prefix<'a> {
     }
 }
 
-/// A word of a prefix. Longer ones than any host name are cut, and then are nothing.
+/// A word of a prefix: up to the next blank. Longer ones than any host name are cut, and then are
+/// nothing.
 fn word<'a>(reader: &mut Reader<'a>) -> &'a [u8] {
     let rest = reader.rest();
-    let longest = rest.len().min(MAX_WORD);
-    let end = rest[..longest].iter().position(|&byte| byte == b' ' || byte == b'\t');
-    let (word, rest) = rest.split_at(end.unwrap_or(longest));
+    let (word, rest) = rest.split_at(blank(&rest[..rest.len().min(MAX_WORD)]));
     *reader = Reader::new(rest);
     word
+}
+
+/// Where the first blank is, or the end. Eight bytes at a time, since this is what most lines of a
+/// log cost.
+fn blank(text: &[u8]) -> usize {
+    const LOWEST: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    const BLANKS: u64 = u64::from_ne_bytes([b' '; 8]);
+    let (chunks, rest) = text.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        // The highest bit of a byte that is zero, and perhaps of some behind it: of those before it
+        // never.
+        let zero_where_blank = u64::from_le_bytes(*chunk) ^ BLANKS;
+        let found = zero_where_blank.wrapping_sub(LOWEST) & !zero_where_blank & HIGHEST;
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let tail = rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len());
+    text.len() - rest.len() + tail
 }
 
 fn of_facility(number: u32) -> Origin {
@@ -384,17 +361,4 @@ fn facility(name: &[u8]) -> Option<Origin> {
         | b"local4" | b"local5" | b"local6" | b"local7" => Some(Origin::User),
         _ => None,
     }
-}
-
-/// `2025-01-21…`
-fn is_date(word: &[u8]) -> bool {
-    matches!(word, [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, ..]
-        if [y1, y2, y3, y4, m1, m2, d1, d2].iter().all(|byte| byte.is_ascii_digit()))
-}
-
-/// `19:14:43` and whatever fraction and zone is glued to it.
-fn is_time(word: &[u8]) -> bool {
-    matches!(word, [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..]
-        if [h1, h2, m1, m2, s1, s2].iter().all(|byte| byte.is_ascii_digit())
-            && rest.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b',' | b'+' | b'-' | b':' | b'Z')))
 }

@@ -1,12 +1,12 @@
 //! Xid 154: the driver changed its mind about what it takes to recover a GPU.
 
 use super::Text;
-use super::text::Reader;
+use super::reader::Reader;
 
 /// `GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)`
 ///
-/// The numbers count and the labels do not: drivers from 610 on print `PF FLR` and `OS Reboot` for what was
-/// `GPU Reset Required` and `Node Reboot Required`.
+/// The numbers count and the labels do not: drivers from 610 on print `PF FLR` and `OS Reboot` for
+/// what was `GPU Reset Required` and `Node Reboot Required`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveryChange<'a> {
     /// What was needed before.
@@ -17,8 +17,8 @@ pub struct RecoveryChange<'a> {
     pub to_label: Option<Text<'a>>,
 }
 
-/// What it takes to recover a GPU: the numbers of NVML's field 230 (`NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`,
-/// nvmlDeviceGpuRecoveryAction_t) and of Xid 154.
+/// What it takes to recover a GPU: the numbers of NVML's field 230
+/// (`NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`, nvmlDeviceGpuRecoveryAction_t) and of Xid 154.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecoveryAction {
     /// 0: nothing.

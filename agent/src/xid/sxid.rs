@@ -1,14 +1,14 @@
 //! SXids: errors of an NVSwitch.
 //!
-//! The switch driver prints up to three lines for one error (src/common/nvswitch, `NVSWITCH_PRINT_SXID`), which may come
-//! singly where a log is cut or rate limited:
+//! The switch driver prints up to three lines for one error (src/common/nvswitch,
+//! `NVSWITCH_PRINT_SXID`), which may come singly where a log is cut or rate limited:
 //! ```text
 //! nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Fatal, Link 48 LTSSM Fault Up
 //! nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Severity 1 Engine instance 48 Sub-engine instance 00
 //! nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Data {0x00000000, …}
 //! ```
 
-use super::text::{Reader, trim_end};
+use super::reader::{Reader, trim_end};
 use super::{Details, Fault, Kind, PciAddress};
 
 /// One line of an SXid.

@@ -44,8 +44,8 @@ fn check_golden(name: &str, got: &str) {
     assert_eq!(want.lines().count(), got.lines().count(), "{}: lines", path.display());
 }
 
-/// Every field of a fault and what it amounts to, for a person to read. Destructured whole, so that a new field cannot be
-/// forgotten here.
+/// Every field of a fault and what it amounts to, for a person to read. Destructured whole, so that
+/// a new field cannot be forgotten here.
 fn describe(fault: &Fault<'_>) -> String {
     let Fault {
         kind,
@@ -86,7 +86,18 @@ fn describe(fault: &Fault<'_>) -> String {
     field("channel", channel.map(|value| format!("0x{value:x}")));
     field("link", link.map(|value| value.to_string()));
     field("caused_by", caused_by.map(|value| value.to_string()));
-    field("details", (*details != Details::None).then(|| format!("{details:x?}")));
+    for (name, value) in details.fields() {
+        let value = match value {
+            Value::Number(value) => value.to_string(),
+            Value::Hex(value) => format!("{value:#x}"),
+            Value::Flag(value) => value.to_string(),
+            Value::Word(value) => value.to_owned(),
+            Value::Text(value) => format!("{value:?}"),
+            Value::Pci(value) => value.to_string(),
+            Value::Words(values) => format!("{values:x?}"),
+        };
+        field(&format!("details.{name}"), Some(value));
+    }
     field("message", Some(message.to_string()));
     field("origin", (*origin != Origin::Unstated).then(|| format!("{origin:?}")));
     field(
@@ -108,29 +119,42 @@ fn describe(fault: &Fault<'_>) -> String {
 
 #[test]
 fn every_event_of_the_corpus_is_recognised_and_read_as_before() {
-    let mut coverage = String::from("file: lines, recognised, with a decoded message\n");
-    let mut total = (0, 0, 0);
+    let mut coverage = String::from(
+        "file: lines, recognised, message decoded, with pid, with channel, with link\n",
+    );
+    let mut total = [0; 6];
     for family in FAMILIES {
         let lines = lines(family);
         let mut golden = String::new();
-        let (mut recognised, mut decoded) = (0, 0);
+        let mut counts = [0; 6];
+        counts[0] = lines.len();
         for line in &lines {
             writeln!(golden, "> {}", line.escape_ascii()).unwrap();
             let Some(fault) = parse(line) else {
                 writeln!(golden, "nothing").unwrap();
                 continue;
             };
-            recognised += 1;
-            decoded += usize::from(fault.details != Details::None);
+            let held = [
+                true,
+                fault.details != Details::None,
+                fault.process.pid.is_some(),
+                fault.channel.is_some(),
+                fault.link.is_some(),
+            ];
+            for (count, held) in counts[1..].iter_mut().zip(held) {
+                *count += usize::from(held);
+            }
             golden.push_str(&describe(&fault));
         }
-        writeln!(coverage, "{family}: {}, {recognised}, {decoded}", lines.len()).unwrap();
-        total = (total.0 + lines.len(), total.1 + recognised, total.2 + decoded);
+        writeln!(coverage, "{family}: {counts:?}").unwrap();
+        for (total, count) in total.iter_mut().zip(counts) {
+            *total += count;
+        }
         check_golden(&format!("{family}.golden"), &golden);
     }
-    writeln!(coverage, "total: {}, {}, {}", total.0, total.1, total.2).unwrap();
+    writeln!(coverage, "total: {total:?}").unwrap();
     check_golden("coverage.golden", &coverage);
-    assert_eq!(total.0, total.1, "a line of the corpus is not recognised:\n{coverage}");
+    assert_eq!(total[0], total[1], "a line of the corpus is not recognised:\n{coverage}");
 }
 
 #[test]
@@ -154,6 +178,14 @@ fn lines_that_belong_together_are_put_together() {
         }
     }
     check_golden("combined.golden", &golden);
+}
+
+#[test]
+fn an_xid_without_a_line_is_read_like_one_with() {
+    let line = parse(b"NVRM: Xid (PCI:0000:3b:00): 43, pid=1, name=a, Ch 00000008").unwrap();
+    let told = Fault::of_xid(line.pci, 43, b"Ch 00000008\n");
+    assert_eq!(Fault { process: Process::default(), ..line }, told);
+    assert_eq!(assess(&Fault::of_xid(None, 79, b"")).immediate, Some(Action::RestartBm));
 }
 
 #[test]
@@ -236,6 +268,11 @@ fn data_files_are_read_whole() {
     }
     for rule in nvlink5::rules() {
         assert!(rule.immediate.is_some() && rule.investigatory.is_some(), "{rule:?}");
+    }
+    for line in include_str!("../../data/nvlink.tsv").lines().filter(|line| !line.starts_with('#'))
+    {
+        let class = line.rsplit('\t').next().unwrap();
+        assert!(BitClass::from_name(class).is_some(), "{line}");
     }
     for text in [include_str!("../../data/nvlink5.tsv"), include_str!("../../data/workflows.tsv")] {
         assert!(!text.lines().any(|line| line.ends_with(' ')));

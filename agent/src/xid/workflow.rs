@@ -18,7 +18,8 @@ pub struct Step {
     pub action: Option<Action>,
 }
 
-/// The steps of a workflow, in order; empty for an action that is one step by itself ([`Action::plain`] says it).
+/// The steps of a workflow, in order; empty for an action that is one step by itself
+/// ([`Action::plain`] says it).
 #[must_use]
 pub fn steps(workflow: Action) -> &'static [Step] {
     let steps = all();
