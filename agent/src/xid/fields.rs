@@ -18,6 +18,7 @@ impl<'a> Details<'a> {
             Details::Graphics(details) => fields.graphics(details),
             Details::PageFault(PageFault {
                 engine,
+                gpc,
                 client,
                 address,
                 fault_type,
@@ -26,6 +27,7 @@ impl<'a> Details<'a> {
                 engine_mask,
             }) => {
                 fields.text("engine", engine);
+                fields.number("gpc", gpc);
                 fields.text("client", client);
                 fields.hex("address", address);
                 fields.text("fault_type", fault_type);
@@ -119,9 +121,10 @@ impl<'a> Details<'a> {
                 fields.word("to_action", to.name());
                 fields.text("to_label", to_label);
             }
-            Details::Uncorrectable(Uncorrectable { memory, unit, address }) => {
+            Details::Uncorrectable(Uncorrectable { memory, unit, location, address }) => {
                 fields.word("memory", memory.name());
                 fields.text("unit", unit);
+                fields.location(location);
                 fields.hex("address", address);
             }
             Details::Sxid(details) => fields.sxid(details),
@@ -169,14 +172,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn graphics(&mut self, details: GraphicsException<'a>) {
-        let GraphicsException { location, reason, registers, class, offset, data, error_code } =
-            details;
+    fn location(&mut self, location: Option<SmLocation>) {
         if let Some(SmLocation { gpc, tpc, sm }) = location {
             self.number("gpc", Some(gpc));
             self.number("tpc", tpc);
             self.number("sm", sm);
         }
+    }
+
+    fn graphics(&mut self, details: GraphicsException<'a>) {
+        let GraphicsException { location, reason, registers, class, offset, data, error_code } =
+            details;
+        self.location(location);
         self.text("reason", reason);
         self.words(
             "register_addresses",

@@ -4,9 +4,9 @@
 //! Wordings from the open modules' src/nvidia/interface/events/gpu/ras/ras_events.c and
 //! kern_gpu_error_cont_ga100.c, and from older drivers' lines in the sample corpus.
 
-use super::Text;
 use super::graphics::value;
 use super::reader::{Reader, contains, find};
+use super::{SmLocation, Text};
 
 /// Xid 48: an error that ECC saw and could not correct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +123,8 @@ pub struct Uncorrectable<'a> {
     pub memory: MemoryKind,
     /// The unit in the driver's words, if the message begins with one.
     pub unit: Option<Text<'a>>,
+    /// Which part of the chip, if printed.
+    pub location: Option<SmLocation>,
     /// Physical address, if printed.
     pub address: Option<u64>,
 }
@@ -277,7 +279,12 @@ pub(super) fn uncorrectable(code: u32, message: &[u8]) -> Option<Uncorrectable<'
     let unit = find(message, b", Uncorrectable").map(|at| Text::bounded(&message[..at], 100));
     let address =
         hex_behind(message, b"physAddr ").or_else(|| value(message, b"address ").map(u64::from));
-    Some(Uncorrectable { memory, unit, address })
+    let location = decimal_behind(message, b" in GPC ").map(|gpc| SmLocation {
+        gpc,
+        tpc: decimal_behind(message, b" TPC "),
+        sm: decimal_behind(message, b" SM "),
+    });
+    Some(Uncorrectable { memory, unit, location, address })
 }
 
 fn reason(text: &[u8]) -> Option<Text<'_>> {

@@ -14,6 +14,8 @@ use super::reader::{Reader, find, hex};
 pub struct PageFault<'a> {
     /// Engine that made the access: `GRAPHICS`, `CE2`.
     pub engine: Option<Text<'a>>,
+    /// Graphics processing cluster the access came from, where the line names it.
+    pub gpc: Option<u32>,
     /// Unit within it: `GPCCLIENT_T1_8` is texture unit 8 of a GPC, `HUBCLIENT_CE0` a copy engine.
     pub client: Option<Text<'a>>,
     /// Virtual address in the faulting process's GPU address space.
@@ -37,6 +39,13 @@ pub(super) fn page_fault(message: &[u8]) -> Option<PageFault<'_>> {
     };
     let mut reader = Reader::new(&message[at + 18..]);
     fault.engine = word(&mut reader);
+    // `GPC1 GPCCLIENT_T1_3` in lines of newer drivers (seen with 570), `GPCCLIENT_T1_3` before.
+    reader.spaces();
+    let mut cluster = reader;
+    if cluster.eat(b"GPC") {
+        fault.gpc = cluster.decimal();
+        reader = if fault.gpc.is_some() { cluster } else { reader };
+    }
     fault.client = word(&mut reader);
     if reader.skip_to(b"faulted @ ").is_some() {
         fault.address = address(&mut reader);

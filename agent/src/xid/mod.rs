@@ -202,11 +202,12 @@ fn parse_stripped(line: prefix::Line<'_>) -> Option<Fault<'_>> {
 }
 
 impl<'a> Fault<'a> {
-    /// The fault of an Xid that came by another way than a line: the driver's tracepoint gives
-    /// number and message, NVML the number alone. The message is decoded as a line's is.
+    /// The fault of an Xid that came by another way than a line. The driver's tracepoint
+    /// `nvidia:nvidia_dev_xid` gives the number and what stands behind it in the line, process and
+    /// all (`pid=4711, name=python3, Ch 0000000a`); NVML gives the number alone.
     #[must_use]
     pub fn of_xid(pci: Option<PciAddress>, code: u32, message: &'a [u8]) -> Self {
-        Fault { pci, ..nvrm::message(code, message) }
+        Fault { pci, ..nvrm::behind_code(code, message) }
     }
 
     fn new(kind: Kind, message: &'a [u8]) -> Self {

@@ -42,13 +42,14 @@ fn xid(mut reader: Reader<'_>) -> Option<Fault<'_>> {
         return None;
     }
     comma(&mut reader);
-    let process = process(&mut reader);
-    Some(Fault { pci: Some(pci), instance, process, ..message(code, reader.rest()) })
+    Some(Fault { pci: Some(pci), instance, ..behind_code(code, reader.rest()) })
 }
 
-/// The part of a fault that a message gives.
-pub(super) fn message(code: u32, message: &[u8]) -> Fault<'_> {
-    let (message, caused_by) = cause(trim_end(message));
+/// What stands behind address and code: the process, then the message.
+pub(super) fn behind_code(code: u32, text: &[u8]) -> Fault<'_> {
+    let mut reader = Reader::new(text);
+    let process = process(&mut reader);
+    let (message, caused_by) = cause(trim_end(reader.rest()));
     let details = details(code, message);
     let link = match details {
         Details::NvLink(error) => Some(error.link),
@@ -57,6 +58,7 @@ pub(super) fn message(code: u32, message: &[u8]) -> Fault<'_> {
     };
     Fault {
         code: Some(code),
+        process,
         channel: channel(message),
         link,
         caused_by,
