@@ -124,8 +124,7 @@ impl<'a> Prefix<'a> {
         }
         let inside = &self.reader.rest()[1..];
         let end = inside[..inside.len().min(MAX_TIME)].iter().position(|&byte| byte == b']')?;
-        // `dmesg -d` has the time since the line before behind the time: `[  12.345678 <
-        // 0.000004>]`.
+        // `dmesg -d` puts the time since the line before behind a `<`.
         let content = inside[..end].trim_ascii_start();
         let content = content.split(|&byte| byte == b'<').next().unwrap_or(b"").trim_ascii_end();
         let (&first, others) = content.split_first()?;
@@ -139,7 +138,7 @@ impl<'a> Prefix<'a> {
                 _ => return None,
             }
         }
-        let caller = matches!(first, b'T' | b'C') && others.iter().all(u8::is_ascii_digit);
+        let caller = matches!(first, b'T' | b'C') && decimal(others).is_some();
         match (digit, colon, words) {
             (true, true, _) => self.time = Time::Written(content),
             // With a sign it is the time since the line before, as `dmesg -e` has it.
@@ -168,6 +167,14 @@ impl<'a> Prefix<'a> {
         Some(())
     }
 
+    /// Once a part says that a process wrote the line, no later part takes that back: what stands
+    /// behind it is that process's text.
+    fn said(&mut self, origin: Origin) {
+        if self.origin != Origin::User {
+            self.origin = origin;
+        }
+    }
+
     /// Next to a wall clock's time, which says more to whoever reads it, the kernel's own is left
     /// out.
     fn since_boot(&mut self, seconds: &'a [u8]) {
@@ -183,7 +190,7 @@ impl<'a> Prefix<'a> {
         let value = here.decimal()?;
         here.expect(b">")?;
         here.eat(b"1 ");
-        self.origin = of_facility(value >> 3);
+        self.said(of_facility(value >> 3));
         self.reader = here;
         Some(())
     }
@@ -200,7 +207,7 @@ impl<'a> Prefix<'a> {
         here.expect(b",")?;
         let end = here.rest().iter().take(128).position(|&byte| byte == b';')?;
         self.reader = Reader::new(&here.rest()[end + 1..]);
-        self.origin = of_facility(value >> 3);
+        self.said(of_facility(value >> 3));
         self.time = Time::Microseconds(microseconds);
         Some(())
     }
@@ -313,7 +320,7 @@ impl<'a> Prefix<'a> {
         if !known || !here.eat(b":") {
             return None;
         }
-        self.origin = origin;
+        self.said(origin);
         self.reader = here;
         Some(())
     }

@@ -217,6 +217,17 @@ fn every_prefix_leaves_the_same_event() {
 }
 
 #[test]
+fn a_process_cannot_pass_for_the_kernel() {
+    for line in [
+        &b"12,1,1,-;4,2,2,-;NVRM: Xid (PCI:0000:3b:00): 79, x"[..],
+        b"<12>[ 1.0] <4>NVRM: Xid (PCI:0000:3b:00): 79, x",
+        b"user  :warn  : [ 1.0] kern  :warn  : NVRM: Xid (PCI:0000:3b:00): 79, x",
+    ] {
+        assert_eq!(parse(line).unwrap().origin, Origin::User, "{}", line.escape_ascii());
+    }
+}
+
+#[test]
 fn every_complete_nvlink5_line_has_one_rule_and_one_layout() {
     let mut complete = 0;
     for line in lines("nvlink5") {
