@@ -8,14 +8,11 @@
     reason = "the helpers of a test panic as tests do"
 )]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::fs;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
-use nvml_wrapper::Nvml;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{
@@ -26,98 +23,12 @@ use nvml_wrapper::enums::device::{DeviceArchitecture, UsedGpuMemory};
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings as sys;
-use nvml_wrapper_sys::bindings::NvmlLib;
+mod support;
 
-const CASE: &str = "NVML_SIM_TEST_CASE";
-
-/// The library beside this test's executable, where cargo has put it.
-fn library() -> PathBuf {
-    let executable = env::current_exe().unwrap();
-    let library = executable.with_file_name("libnvml_sim.so");
-    assert!(library.exists(), "{} is not built", library.display());
-    library
-}
-
-/// Runs this test binary for the calling test alone, with that scenario.
-fn start(scenario: &Path) -> Output {
-    let name = thread::current().name().expect("the harness names its threads").to_owned();
-    Command::new(env::current_exe().unwrap())
-        .args([&name, "--exact", "--nocapture"])
-        .env(CASE, &name)
-        .env("NVML_SIM_SCENARIO", scenario)
-        .output()
-        .unwrap()
-}
-
-/// Whether this is the process that a test started for itself.
-fn is_case() -> bool {
-    env::var_os(CASE).is_some()
-}
-
-/// Runs `case` in a process of its own.
-fn with_file(scenario: &Path, case: impl FnOnce()) {
-    if is_case() {
-        return case();
-    }
-    let output = start(scenario);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("1 passed"), "the case did not run: {said}");
-}
-
-fn with_scenario(text: &str, case: impl FnOnce()) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("scenario.toml");
-    fs::write(&path, text).unwrap();
-    with_file(&path, case);
-}
-
-fn shipped(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name)
-}
-
-fn nvml() -> Result<Nvml, NvmlError> {
-    Nvml::builder().lib_path(library().as_os_str()).init()
-}
-
-/// The plain functions, with a session open.
-fn raw() -> NvmlLib {
-    let library = raw_closed();
-    // SAFETY: The function takes no arguments.
-    assert_eq!(unsafe { library.nvmlInit_v2() }, 0);
-    library
-}
-
-/// The plain functions, without a session.
-fn raw_closed() -> NvmlLib {
-    // SAFETY: Loading this library runs no code of its own.
-    unsafe { NvmlLib::new(library()) }.unwrap()
-}
-
-fn handle(library: &NvmlLib, index: u32) -> sys::nvmlDevice_t {
-    let mut device = std::ptr::null_mut();
-    // SAFETY: The pointer is to a live local.
-    assert_eq!(unsafe { library.nvmlDeviceGetHandleByIndex_v2(index, &raw mut device) }, 0);
-    device
-}
-
-fn field(library: &NvmlLib, device: sys::nvmlDevice_t, field: u32, scope: u32) -> Result<u64, u32> {
-    // SAFETY: Plain numbers, for which zero is a value.
-    let mut value: sys::nvmlFieldValue_t = unsafe { std::mem::zeroed() };
-    (value.fieldId, value.scopeId) = (field, scope);
-    // SAFETY: One entry, and the count says so.
-    assert_eq!(unsafe { library.nvmlDeviceGetFieldValues(device, 1, &raw mut value) }, 0);
-    assert_eq!((value.fieldId, value.scopeId), (field, scope), "the question stays as it was");
-    if value.nvmlReturn != 0 {
-        return Err(value.nvmlReturn);
-    }
-    // SAFETY: All members are plain numbers over zeroed memory.
-    let long = unsafe { value.value.ullVal };
-    Ok(match value.valueType {
-        sys::nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG => long,
-        _ => long & u64::from(u32::MAX),
-    })
-}
+use support::{
+    field, handle, is_case, library, nvml, raw, raw_closed, shipped, start, with_file,
+    with_scenario,
+};
 
 #[test]
 fn a_healthy_node_is_inventoried() {
@@ -532,16 +443,16 @@ fn a_mistake_in_the_scenario_is_told_and_nothing_is_simulated() {
 #[test]
 fn the_library_has_its_symbols_its_name_and_its_mark() {
     with_scenario("profile = 'h100'", || {
-        let library = raw_closed();
+        let loaded = raw_closed();
         for symbol in nvml_sim::abi::symbols() {
             // SAFETY: The symbol is looked up and not called.
             let found =
-                unsafe { library.__library.get::<unsafe extern "C" fn()>(symbol.as_bytes()) };
+                unsafe { loaded.__library.get::<unsafe extern "C" fn()>(symbol.as_bytes()) };
             assert!(found.is_ok(), "{symbol} is not exported");
         }
         // SAFETY: The function has this type.
         let marker = unsafe {
-            library.__library.get::<unsafe extern "C" fn() -> *const std::ffi::c_char>(
+            loaded.__library.get::<unsafe extern "C" fn() -> *const std::ffi::c_char>(
                 b"k8sGpuMcpSimulatorVersion\0",
             )
         };
@@ -549,9 +460,9 @@ fn the_library_has_its_symbols_its_name_and_its_mark() {
         let version = unsafe { std::ffi::CStr::from_ptr(marker.unwrap()()) };
         assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
         // SAFETY: It returns a text that lives as long as the library.
-        let sentence = unsafe { std::ffi::CStr::from_ptr(library.nvmlErrorString(15)) };
+        let sentence = unsafe { std::ffi::CStr::from_ptr(loaded.nvmlErrorString(15)) };
         assert_eq!(sentence.to_str(), Ok("GPU is lost"));
-        let bytes = fs::read(self::library()).unwrap();
+        let bytes = fs::read(library()).unwrap();
         let name = b"\0libnvidia-ml.so.1\0";
         assert!(bytes.windows(name.len()).any(|window| window == name), "no SONAME");
     });

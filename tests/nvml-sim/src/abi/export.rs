@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use nvml_wrapper_sys::bindings as sys;
 
 use crate::engine::code::Code;
+use crate::engine::faults::Subject;
 
 /// Runs a call and turns its outcome into the number that C gets.
 pub fn call(body: impl FnOnce() -> Result<(), Code>) -> sys::nvmlReturn_t {
@@ -16,6 +17,28 @@ pub fn call(body: impl FnOnce() -> Result<(), Code>) -> sys::nvmlReturn_t {
         Ok(Ok(())) => sys::nvmlReturn_enum_NVML_SUCCESS,
         Ok(Err(code)) => code.number(),
         Err(_) => Code::UNKNOWN.number(),
+    }
+}
+
+/// The kinds of functions that [`export!`] knows, by the words it has for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(non_camel_case_types, reason = "the macro makes the variants from its keywords")]
+pub enum Kind {
+    library,
+    session,
+    lookup,
+    device,
+}
+
+impl Kind {
+    /// Whether faults of this subject strike functions of this kind.
+    #[must_use]
+    pub fn is_about(self, subject: Subject) -> bool {
+        match self {
+            Self::library | Self::session => subject == Subject::Node,
+            Self::lookup => true,
+            Self::device => subject == Subject::Gpu,
+        }
     }
 }
 
@@ -29,7 +52,8 @@ pub fn call(body: impl FnOnce() -> Result<(), Code>) -> sys::nvmlReturn_t {
 macro_rules! export {
     ($($(#[$meta:meta])* $kind:ident fn $name:ident($context:tt $(, $arg:ident: $shape:ty)* $(,)?) $body:block)*) => {
         /// The functions of this file.
-        pub const SYMBOLS: &[&str] = &[$(stringify!($name)),*];
+        pub const SYMBOLS: &[(&str, $crate::abi::export::Kind)] =
+            &[$((stringify!($name), $crate::abi::export::Kind::$kind)),*];
 
         $(export!(@$kind [$(#[$meta])*] $name($context $(, $arg: $shape)*) $body);)*
 
@@ -102,4 +126,16 @@ macro_rules! export {
             let $arg = unsafe { <$shape as $crate::abi::args::Shape>::adopt($arg) }?;
         )*
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_does_not_reach_c() {
+        assert_eq!(call(|| panic!("on purpose")), 999);
+        assert_eq!(call(|| Err(Code::TIMEOUT)), 10);
+        assert_eq!(call(|| Ok(())), 0);
+    }
 }

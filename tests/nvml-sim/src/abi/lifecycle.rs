@@ -5,19 +5,20 @@ use std::ffi::c_char;
 use nvml_wrapper_sys::bindings as sys;
 
 use super::args::{Len, Out, Tagged, Text, Versioned as _};
-use super::is_exported;
+use super::exports;
 use crate::engine::code::{self, Code};
+use crate::engine::library::LIBRARY;
 
 export! {
-    library fn nvmlInit_v2(library) { library.init("nvmlInit_v2", &is_exported) }
+    library fn nvmlInit_v2(library) { library.init("nvmlInit_v2", &exports) }
 
     /// What `nvmlInit_v2` was called before NVML 5; today's library has both.
-    library fn nvmlInit(library) { library.init("nvmlInit", &is_exported) }
+    library fn nvmlInit(library) { library.init("nvmlInit", &exports) }
 
     /// The flags (no GPUs needed, attach to none) change nothing here.
-    library fn nvmlInitWithFlags(library, _flags: u32) { library.init("nvmlInitWithFlags", &is_exported) }
+    library fn nvmlInitWithFlags(library, _flags: u32) { library.init("nvmlInitWithFlags", &exports) }
 
-    library fn nvmlShutdown(library) { library.shutdown() }
+    session fn nvmlShutdown(_) { LIBRARY.shutdown() }
 
     session fn nvmlSystemGetDriverVersion(session, version: Text, length: Len) {
         version.put(length, &session.node.driver.driver_version)

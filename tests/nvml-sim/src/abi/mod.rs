@@ -7,6 +7,9 @@
 //! (`nvmlDeviceGetPciInfo`, `nvmlDeviceGetComputeRunningProcesses`, `nvmlEventSetWait`): a client that still calls them
 //! has allocated less than the bindings say, and a missing symbol is a better answer than a corrupted caller.
 
+use crate::engine::faults::Subject;
+use export::Kind;
+
 #[macro_use]
 pub mod export;
 pub mod args;
@@ -28,8 +31,8 @@ pub mod processes;
 pub mod thermal;
 pub mod throttle;
 
-/// The names of all exported NVML functions, group by group.
-const GROUPS: &[&[&str]] = &[
+/// All exported NVML functions, group by group.
+const GROUPS: &[&[(&str, Kind)]] = &[
     ecc::SYMBOLS,
     enumeration::SYMBOLS,
     events::SYMBOLS,
@@ -48,11 +51,11 @@ const GROUPS: &[&[&str]] = &[
 
 /// The names of all exported NVML functions.
 pub fn symbols() -> impl Iterator<Item = &'static str> {
-    GROUPS.iter().copied().flatten().copied()
+    GROUPS.iter().copied().flatten().map(|(symbol, _)| *symbol)
 }
 
-/// Whether a scenario may name this function in its faults.
+/// Whether there is such a function, and a scenario may name it in the faults of this subject.
 #[must_use]
-pub fn is_exported(symbol: &str) -> bool {
-    symbols().any(|known| known == symbol)
+pub fn exports(symbol: &str, subject: Subject) -> bool {
+    GROUPS.iter().copied().flatten().any(|(known, kind)| *known == symbol && kind.is_about(subject))
 }

@@ -39,11 +39,21 @@ impl Faults {
         code.map_or(Ok(()), Err)
     }
 
-    /// The first name that `exported` does not know: a fault that could never strike.
-    pub fn unknown_symbol(&self, exported: impl Fn(&str) -> bool) -> Option<&str> {
-        self.0.keys().map(String::as_str).find(|symbol| !exported(symbol))
+    /// The first name that is no function about `subject`: a fault that could never strike.
+    pub fn stray(&self, subject: Subject, exports: &Exports<'_>) -> Option<&str> {
+        self.0.keys().map(String::as_str).find(|symbol| !exports(symbol, subject))
     }
 }
+
+/// What a function is about, and so whose faults strike it. A function that looks a GPU up is about both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Node,
+    Gpu,
+}
+
+/// Whether the library exports a function of this name about this subject.
+pub type Exports<'a> = dyn Fn(&str, Subject) -> bool + 'a;
 
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::code::Code;
 use super::events::EventSets;
+use super::faults::Exports;
 use super::gpu::Gpu;
 use super::node::Node;
 use super::scenario;
@@ -48,10 +49,10 @@ impl Library {
     ///
     /// A scenario with a mistake in it is explained on stderr and is `INVALID_ARGUMENT`, which no real `nvmlInit`
     /// returns.
-    pub fn init(&self, symbol: &str, exported: &dyn Fn(&str) -> bool) -> Result<(), Code> {
+    pub fn init(&self, symbol: &str, exports: &Exports<'_>) -> Result<(), Code> {
         let session = match self.session() {
             Ok(session) => session,
-            Err(_) => Arc::new(open(exported)?),
+            Err(_) => Arc::new(open(exports)?),
         };
         session.node.driver.faults.strike(symbol)?;
         if let Some(code) = session.node.driver.init_error {
@@ -77,8 +78,8 @@ impl Library {
     }
 }
 
-fn open(exported: &dyn Fn(&str) -> bool) -> Result<Session, Code> {
-    let node = scenario::from_environment(exported).map_err(|error| {
+fn open(exports: &Exports<'_>) -> Result<Session, Code> {
+    let node = scenario::from_environment(exports).map_err(|error| {
         // There is nowhere else to say it, and nothing to do when even stderr is closed.
         let _ = writeln!(std::io::stderr().lock(), "nvml-sim: {error}");
         Code::INVALID_ARGUMENT

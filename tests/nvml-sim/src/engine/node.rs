@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::code::Code;
 use super::events::PlannedEvent;
-use super::faults::Faults;
+use super::faults::{Exports, Faults, Subject};
 use super::gpu::Gpu;
 use super::gpu::identity::PciAddress;
 use super::reading::Reading;
@@ -49,13 +49,17 @@ impl Node {
         driver: Driver,
         mut gpus: Vec<Gpu>,
         events: Vec<PlannedEvent>,
-        exported: &dyn Fn(&str) -> bool,
+        exports: &Exports<'_>,
     ) -> Result<Self, Error> {
-        let stray = |faults: &Faults, place: &str| match faults.unknown_symbol(exported) {
-            Some(symbol) => Err(Error::invalid(place, format!("faults: {symbol} is not exported"))),
+        let stray = |faults: &Faults, subject, place: &str| match faults.stray(subject, exports) {
+            Some(symbol) => {
+                let message =
+                    format!("faults: {symbol} is no exported function about a {subject:?}");
+                Err(Error::invalid(place, message))
+            }
             None => Ok(()),
         };
-        stray(&driver.faults, "[node]")?;
+        stray(&driver.faults, Subject::Node, "[node]")?;
         for (index, gpu) in (0_u32..).zip(&mut gpus) {
             gpu.index = index;
             let (device, identity) = (gpu.pci.device_id, &mut gpu.identity);
@@ -69,7 +73,7 @@ impl Node {
         let (mut addresses, mut uuids) = (BTreeSet::new(), BTreeSet::new());
         for gpu in &gpus {
             let place = format!("GPU {}", gpu.index);
-            stray(&gpu.faults, &place)?;
+            stray(&gpu.faults, Subject::Gpu, &place)?;
             let wrong = |message: String| Err(Error::invalid(&place, message));
             if !addresses.insert(gpu.pci.address) {
                 return wrong(format!("pci.address {} is another GPU's too", gpu.pci.address));
@@ -140,7 +144,7 @@ mod tests {
     use crate::engine::scenario;
 
     fn node(text: &str) -> Result<Node, String> {
-        scenario::from_text(text, Path::new("."), &|_| true).map_err(|error| error.to_string())
+        scenario::from_text(text, Path::new("."), &|_, _| true).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(names, BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>());
         for name in names {
             let node =
-                scenario::from_text(&format!("profile = '{name}'"), Path::new("."), &|_| false)
+                scenario::from_text(&format!("profile = '{name}'"), Path::new("."), &|_, _| false)
                     .unwrap();
             assert_eq!(node.gpus.len(), Profile::load(&name, Path::new(".")).unwrap().slot.len());
         }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::events::EventForm;
+use super::faults::Exports;
 use super::gpu::Gpu;
 use super::node::{Driver, Node};
 use super::profile::Profile;
@@ -65,26 +66,22 @@ struct Scenario {
     event: Vec<EventForm>,
 }
 
-/// The node that the environment asks for. `exported` knows the names of the library's functions.
-pub fn from_environment(exported: &dyn Fn(&str) -> bool) -> Result<Node, Error> {
+/// The node that the environment asks for. `exports` knows the library's functions.
+pub fn from_environment(exports: &Exports<'_>) -> Result<Node, Error> {
     match env::var_os(VARIABLE) {
-        None => from_text(DEFAULT, Path::new("."), exported),
-        Some(path) => from_file(Path::new(&path), exported),
+        None => from_text(DEFAULT, Path::new("."), exports),
+        Some(path) => from_file(Path::new(&path), exports),
     }
 }
 
-pub fn from_file(path: &Path, exported: &dyn Fn(&str) -> bool) -> Result<Node, Error> {
+pub fn from_file(path: &Path, exports: &Exports<'_>) -> Result<Node, Error> {
     let text =
         fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    from_text(&text, folder, exported).map_err(|error| error.in_file(&path.display().to_string()))
+    from_text(&text, folder, exports).map_err(|error| error.in_file(&path.display().to_string()))
 }
 
-pub fn from_text(
-    text: &str,
-    folder: &Path,
-    exported: &dyn Fn(&str) -> bool,
-) -> Result<Node, Error> {
+pub fn from_text(text: &str, folder: &Path, exports: &Exports<'_>) -> Result<Node, Error> {
     let scenario: Scenario =
         toml::from_str(text).map_err(|error| Error::invalid("scenario", error))?;
     let profile = Profile::load(&scenario.profile, folder)?;
@@ -116,7 +113,7 @@ pub fn from_text(
             Error::invalid(&format!("[[event]] number {}", position + 1), message)
         })
     });
-    Node::new(driver, gpus, events.collect::<Result<_, _>>()?, exported)
+    Node::new(driver, gpus, events.collect::<Result<_, _>>()?, exports)
 }
 
 /// The `[[gpu]]` tables by their index, without it.
@@ -186,160 +183,4 @@ fn is_absent(table: &Table) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::code::Code;
-
-    const HEALTHY: &str = include_str!("../../scenarios/healthy.toml");
-
-    fn read(text: &str) -> Result<Node, String> {
-        from_text(text, Path::new("."), &crate::abi::is_exported).map_err(|error| error.to_string())
-    }
-
-    /// The reference with its optional keys in use.
-    fn healthy_with_all_keys() -> String {
-        HEALTHY
-            .lines()
-            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
-
-    /// The paths of all values, those in arrays of tables included.
-    fn keys(prefix: &str, value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Table(table) => {
-                for (key, value) in table {
-                    keys(&format!("{prefix}.{key}"), value, found);
-                }
-            }
-            Value::Array(items) if items.iter().any(Value::is_table) => {
-                for item in items {
-                    keys(prefix, item, found);
-                }
-            }
-            _ => found.push(prefix.to_owned()),
-        }
-    }
-
-    #[test]
-    fn the_reference_says_what_no_scenario_says() {
-        assert_eq!(read(HEALTHY).unwrap(), read(DEFAULT).unwrap());
-    }
-
-    #[test]
-    fn the_reference_has_every_key_of_the_profile() {
-        let profile = Profile::load("h100", Path::new(".")).unwrap();
-        let reference: Table = toml::from_str(&healthy_with_all_keys()).unwrap();
-        let mut documented = Vec::new();
-        keys("", &Value::Table(reference), &mut documented);
-        let mut needed = Vec::new();
-        keys(".all", &Value::Table(profile.gpu), &mut needed);
-        keys(".node", &Value::Table(profile.node), &mut needed);
-        for slot in profile.slot {
-            keys(".gpu", &Value::Table(slot), &mut needed);
-        }
-        assert!(needed.len() > 100, "the profile has lost its keys");
-        needed.retain(|key| !documented.contains(key));
-        assert_eq!(needed, Vec::<String>::new(), "not in scenarios/healthy.toml");
-    }
-
-    #[test]
-    fn the_optional_keys_of_the_reference_work() {
-        let node = read(&healthy_with_all_keys()).unwrap();
-        assert_eq!(node.driver.init_error, Some(Code::DRIVER_NOT_LOADED));
-        assert_eq!(node.events.len(), 2);
-        let gpu = &node.gpus[3];
-        assert_eq!(gpu.faults.strike("nvmlDeviceGetPowerUsage"), Err(Code::UNKNOWN));
-        assert_eq!((gpu.processes.len(), gpu.lost_after_ms), (1, Some(60_000)));
-        let nvlink = gpu.nvlink.as_ref().unwrap();
-        assert_eq!(nvlink.link(4).unwrap().crc_flit_errors, 120);
-        assert_eq!(nvlink.link(5).unwrap().crc_flit_errors, 0);
-        assert_eq!(nvlink.switched_links(), Ok(17));
-    }
-
-    #[test]
-    fn layers_merge_and_the_last_wins() {
-        let node = read(
-            "profile = 'h100'
-             [all]
-             power.usage_mw = 1
-             ecc = { error = 'NOT_READY' }
-             [[gpu]]
-             index = 2
-             power.instant_mw = 2
-             ecc = { enabled = false }",
-        );
-        let message = node.unwrap_err();
-        assert!(message.contains("missing field"), "an absent table is replaced whole: {message}");
-        let node = read(
-            "profile = 'h100'\n[all]\npower.usage_mw = 1\n[[gpu]]\nindex = 2\npower.usage_mw = 2",
-        )
-        .unwrap();
-        let usage: Vec<_> = node.gpus.iter().map(|gpu| gpu.power.usage_mw.get()).collect();
-        assert_eq!(usage[..4], [Ok(1), Ok(1), Ok(2), Ok(1)]);
-        assert_eq!(node.gpus[2].power.max_limit_mw.get(), Ok(700_000));
-    }
-
-    #[test]
-    fn a_mistake_is_named_with_its_place_and_key() {
-        for (text, place, key) in [
-            ("profil = 'h100'", "scenario", "profil"),
-            ("profile = 'h1000'", "profile", "h1000"),
-            ("profile = 'h100'\n[node]\ndriver = '1'", "[node]", "driver"),
-            ("profile = 'h100'\n[all]\npower.usage_w = 1", "[all], GPU 0", "usage_w"),
-            ("profile = 'h100'\n[all]\necc.volatile.dram = 1", "[all], GPU 0", "dram"),
-            (
-                "profile = 'h100'\n[[gpu]]\nindex = 3\npower.usage_w = 1",
-                "[[gpu]], GPU 3",
-                "usage_w",
-            ),
-            ("profile = 'h100'\n[[gpu]]\nindex = 8", "[[gpu]]", "index = 8"),
-            ("profile = 'h100'\n[[gpu]]\nindex = 1\n[[gpu]]\nindex = 1", "[[gpu]]", "twice"),
-            ("profile = 'h100'\n[[gpu]]\nlost = true", "[[gpu]]", "index is missing"),
-            ("profile = 'h100'\ngpus = 9", "no [[slot]] for it, GPU 8", "missing field"),
-            (
-                "profile = 'h100'\n[all.faults]\nnvmlDeviceGetTemprature = 3",
-                "GPU 0",
-                "nvmlDeviceGetTemprature",
-            ),
-            ("profile = 'h100'\n[node.faults]\nnvmlSystem = 3", "[node]", "nvmlSystem"),
-            ("profile = 'h100'\n[all]\nthrottle.reasons = ['hot']", "[all], GPU 0", "hot"),
-            (
-                "profile = 'h100'\n[[event]]\ngpu = 8\nxid = 1\nafter_ms = 0",
-                "[[event]] number 1",
-                "gpu = 8",
-            ),
-            ("profile = 'h100'\n[[event]]\ngpu = 0\nafter_ms = 0", "[[event]] number 1", "xid"),
-        ] {
-            let message = read(text).unwrap_err();
-            assert!(message.contains(place) && message.contains(key), "{text}\ngave: {message}");
-        }
-    }
-
-    #[test]
-    fn the_file_is_named_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("wrong.toml");
-        let missing = from_file(&path, &|_| true).unwrap_err().to_string();
-        assert!(missing.contains("wrong.toml"), "{missing}");
-        fs::write(&path, "profile = 'h100'\n[all]\nhot = true").unwrap();
-        let message = from_file(&path, &|_| true).unwrap_err().to_string();
-        assert!(message.contains("wrong.toml") && message.contains("`hot`"), "{message}");
-        fs::write(folder.path().join("mine.toml"), include_str!("../../profiles/h100.toml"))
-            .unwrap();
-        fs::write(&path, "profile = 'mine.toml'").unwrap();
-        assert_eq!(from_file(&path, &|_| true).unwrap().gpus.len(), 8);
-    }
-
-    #[test]
-    fn every_shipped_scenario_loads() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let files: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(files.len() >= 4, "{files:?}");
-        for file in files {
-            from_file(&file, &crate::abi::is_exported).unwrap();
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! The structs are the schema of `[gpu]` in a profile and of `[all]` and `[[gpu]]` in a scenario. Units stand in the
 //! names. There are next to no defaults: a profile says everything, and what a board has not it calls "unsupported".
 
+pub mod fabric;
 pub mod identity;
 pub mod links;
 pub mod load;
@@ -17,8 +18,9 @@ use serde::Deserialize;
 use super::code::Code;
 use super::faults::Faults;
 use super::reading::Reading;
+use fabric::Fabric;
 use identity::{ComputeMode, Identity, Pci, Virtualization};
-use links::{Fabric, NvLink, Pcie};
+use links::{NvLink, Pcie};
 use load::{Clocks, Process, Utilization};
 use memory::{Ecc, Memory, Repair, RetiredPages, RowRemap};
 use thermal::{Power, Thermal, Throttle};
