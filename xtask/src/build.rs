@@ -19,6 +19,8 @@ use crate::{cmd, paths, ui};
 pub(crate) const BPF_OBJECT: &str = "AGENT_BPF_OBJECT";
 
 #[derive(Debug, Default, clap::Args)]
+// Flattened into the arguments of `demo`, where the group of this name is that struct's.
+#[group(skip)]
 pub(crate) struct Args {
     /// Build the agent without eBPF: stable Rust alone, NVML as the only source.
     #[arg(long)]

@@ -5,6 +5,7 @@
 mod build;
 mod ci;
 mod cmd;
+mod demo;
 mod paths;
 mod setup;
 mod summary;
@@ -29,6 +30,8 @@ enum Task {
     Setup,
     /// Build the BPF object, the agent that embeds it, and the NVML simulator.
     Build(build::Args),
+    /// Build, then play an MCP session against the agent and show what it answers.
+    Demo(demo::Args),
     /// Build, then run every test of the workspace.
     Test,
     /// What a change must pass: formatting, clippy, the NVML-only build, every test.
@@ -49,7 +52,18 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.task {
         Task::Setup => setup::everything(),
         Task::Build(args) => build::run(args).map(|_| ()),
+        Task::Demo(args) => demo::run(args),
         Task::Test => test::run(),
         Task::Ci => ci::run(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }

@@ -50,6 +50,10 @@ impl Apt {
         self.access != Access::NoApt
     }
 
+    pub(crate) fn may_install(&self) -> bool {
+        matches!(self.access, Access::Root | Access::Sudo { .. })
+    }
+
     /// The version of the package that would be installed, after a refresh of the lists.
     pub(crate) fn candidate(&self, package: &str) -> Result<Option<Version>> {
         if !self.present() {
@@ -86,7 +90,7 @@ impl Apt {
     }
 
     fn update(&self) -> Result<()> {
-        if self.updated.get() || matches!(self.access, Access::NoApt | Access::NotAllowed) {
+        if self.updated.get() || !self.may_install() {
             return Ok(());
         }
         let mut update = self.apt_get()?;
@@ -118,4 +122,27 @@ impl Apt {
 
 pub(crate) fn is_root() -> bool {
     cmd::output(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(access: Access) -> String {
+        let apt = Apt { access, updated: Cell::new(false) };
+        apt.install(&["llvm-22-dev", "g++"], "building it").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_the_right_to_install_the_user_gets_the_command_to_run() {
+        let said = refusal(Access::NotAllowed);
+        assert!(said.contains("sudo apt-get update && sudo apt-get install"), "{said}");
+        assert!(said.contains("llvm-22-dev g++"), "{said}");
+    }
+
+    #[test]
+    fn without_apt_the_user_gets_the_names() {
+        let said = refusal(Access::NoApt);
+        assert!(said.contains("no apt-get") && said.contains("llvm-22-dev g++"), "{said}");
+    }
 }

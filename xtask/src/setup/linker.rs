@@ -16,6 +16,9 @@ use crate::{cmd, paths, ui};
 /// The release that `setup` installs.
 const RELEASE: &str = "0.13.0";
 
+/// The cargo-binstall that is built where nothing else helps; newer ones need a newer Rust than ours.
+const BINSTALL: &str = "1.24.0";
+
 /// LLVM majors that this release can be built against and that read what our compilers write,
 /// newest first. (It still has a feature for 21; the workspace's oldest compiler has LLVM 22.)
 const LLVMS: [u32; 2] = [23, 22];
@@ -98,9 +101,9 @@ pub(crate) fn install(apt: &Apt) -> Result<()> {
     by_binstall.with_context(|| {
         format!(
             "bpf-linker {RELEASE} is needed to build the BPF program. Install it from \
-             https://github.com/aya-rs/bpf-linker/releases, or the development files of LLVM \
-             {majors} (apt.llvm.org has them for every Debian and Ubuntu), then run this again. \
-             Without it, `cargo build --release -p agent --no-default-features` builds the agent \
+             https://github.com/aya-rs/bpf-linker/releases, or as root the development files of \
+             LLVM {majors} (llvm-22-dev, libpolly-22-dev, zlib1g-dev, libzstd-dev, g++; \
+             apt.llvm.org has them for every Debian and Ubuntu), then run this again. Without it, `cargo build --release -p agent --no-default-features` builds the agent \
              with NVML alone"
         )
     })
@@ -121,7 +124,7 @@ fn binstall(root: &Path) -> Result<()> {
 
 fn build_binstall(root: &Path) -> Result<()> {
     let mut cmd = paths::cargo();
-    cmd.args(["install", "cargo-binstall", "--locked", "--root"]).arg(root);
+    cmd.args(["install", "cargo-binstall", "--version", BINSTALL, "--locked", "--root"]).arg(root);
     cmd.arg("--target-dir").arg(paths::target()?.join("tools-build"));
     cmd::quiet(&mut cmd, "building cargo-binstall")
 }
@@ -133,23 +136,32 @@ struct Llvm {
     prefix: PathBuf,
 }
 
-/// The newest LLVM with development files; those of the distribution are installed if need be.
+impl Llvm {
+    fn has_headers(&self) -> bool {
+        self.prefix.join("include/llvm/Config/llvm-config.h").is_file()
+    }
+}
+
+/// The newest LLVM that has its development files here; where there is none and we may install
+/// packages, the newest that the distribution has.
 fn find_llvm(apt: &Apt) -> Result<Option<Llvm>> {
+    let here = |major| Some(Llvm { major, prefix: prefix(major) }).filter(Llvm::has_headers);
+    let compiler_here = paths::on_path("c++").is_some();
+    if let Some(llvm) = LLVMS.into_iter().find_map(here).filter(|_| compiler_here) {
+        return Ok(Some(llvm));
+    }
+    if !apt.may_install() {
+        return Ok(None);
+    }
     for major in LLVMS {
-        let prefix = prefix(major);
-        // Debian splits Polly off, and LLVM's own list of libraries asks for it.
         let dev = format!("llvm-{major}-dev");
-        let polly = format!("libpolly-{major}-dev");
-        let complete = has_headers(&prefix) && paths::on_path("c++").is_some();
-        if !complete && apt.candidate(&dev)?.is_some_and(|version| version.major == major) {
+        if apt.candidate(&dev)?.is_some_and(|version| version.major == major) {
+            // Debian splits Polly off, and LLVM's own list of libraries asks for it.
+            let polly = format!("libpolly-{major}-dev");
             let mut packages = vec![dev.as_str(), &polly, "zlib1g-dev", "libzstd-dev"];
-            if paths::on_path("c++").is_none() {
-                packages.push("g++");
-            }
+            packages.extend((!compiler_here).then_some("g++"));
             apt.install(&packages, "building bpf-linker")?;
-        }
-        if has_headers(&prefix) {
-            return Ok(Some(Llvm { major, prefix }));
+            return Ok(here(major));
         }
     }
     Ok(None)
@@ -158,10 +170,6 @@ fn find_llvm(apt: &Apt) -> Result<Option<Llvm>> {
 /// Where Debian and apt.llvm.org put that LLVM.
 fn prefix(major: u32) -> PathBuf {
     PathBuf::from(format!("/usr/lib/llvm-{major}"))
-}
-
-fn has_headers(prefix: &Path) -> bool {
-    prefix.join("include/llvm/Config/llvm-config.h").is_file()
 }
 
 fn build(llvm: &Llvm, root: &Path) -> Result<()> {
