@@ -1,1 +1,7 @@
-fn main(){}
+//! `agent`: an MCP session on stdio about the GPUs of this node.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    agent::cli::main()
+}

@@ -1,0 +1,116 @@
+//! Flags and their environment variables.
+
+use std::path::PathBuf;
+
+use clap::{
+    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, parser::ValueSource,
+};
+
+/// Diagnoses the NVIDIA GPUs of this node over MCP on stdin and stdout.
+///
+/// Without arguments it serves one MCP session: NVML answers what the GPUs are and how they are, and where the process
+/// has CAP_BPF and CAP_PERFMON an eBPF program hears the driver's Xid lines as the kernel prints them.
+#[derive(Debug, Parser)]
+#[command(name = "agent", version, max_term_width = 100)]
+pub struct Arguments {
+    /// What tools may do. `operator` is accepted and adds nothing in this version: no tool changes anything
+    #[arg(long, value_enum, default_value = "read-only", env = "AGENT_MODE")]
+    pub mode: Mode,
+
+    /// `real` reads the driver's library; `simulated` the test simulator, and then every answer says so.
+    /// Named explicitly, the agent exits with 3 when it cannot be had
+    #[arg(long, value_enum, default_value = "real", env = "AGENT_NVML_MODE")]
+    pub nvml_mode: NvmlMode,
+
+    /// The NVML library to load, instead of searching for libnvidia-ml.so.1
+    #[arg(long, value_name = "PATH", env = "AGENT_NVML_LIBRARY")]
+    pub nvml_library: Option<PathBuf>,
+
+    /// Hear the kernel by eBPF: `auto` where the privileges allow it, `on` or exit with 3, `off` never
+    #[arg(long, value_enum, default_value = "auto", env = "AGENT_EBPF")]
+    pub ebpf: Ebpf,
+
+    /// Read kernel lines from a file or FIFO as if they were heard now; their events name the source `replay`
+    #[arg(long, value_name = "PATH", env = "AGENT_REPLAY")]
+    pub replay: Option<PathBuf>,
+
+    /// What goes to stderr: error, warn, info, debug, trace, or per target as in `info,agent::bpf=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "warn", env = "AGENT_LOG_LEVEL", value_parser = super::log::check)]
+    pub log_level: String,
+
+    /// Whether `--nvml-mode` was given rather than left at its default.
+    #[arg(skip)]
+    pub nvml_demanded: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    ReadOnly,
+    Operator,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NvmlMode {
+    Real,
+    Simulated,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Ebpf {
+    Auto,
+    On,
+    Off,
+}
+
+impl Arguments {
+    /// Reads the command line; prints usage and exits with 2 where it is wrong.
+    pub fn parse() -> Self {
+        let matches = Self::command().get_matches();
+        Self::of(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut arguments = Self::from_arg_matches(matches)?;
+        arguments.nvml_demanded =
+            matches.value_source("nvml_mode") != Some(ValueSource::DefaultValue);
+        Ok(arguments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::of(&Arguments::command().try_get_matches_from(line.split(' '))?)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn real_is_the_default_and_demanded_only_when_it_is_written() {
+        let arguments = parse("agent").expect("no argument is fine");
+        assert_eq!(
+            (arguments.nvml_mode, arguments.nvml_demanded, arguments.ebpf),
+            (NvmlMode::Real, false, Ebpf::Auto)
+        );
+        assert!(parse("agent --nvml-mode=real").expect("given").nvml_demanded);
+    }
+
+    #[test]
+    fn what_is_not_known_exits_with_2() {
+        for line in [
+            "agent --nope",
+            "agent --nvml-mode fake",
+            "agent --ebpf maybe",
+            "agent --mode admin",
+            "agent --log-level loud",
+            "agent frob",
+        ] {
+            assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The command line: what was asked for, and the exit code that says how it went.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | 0 | the client closed the session, or SIGTERM or SIGINT ended it |
+//! | 2 | bad arguments; usage is on stderr |
+//! | 3 | what was demanded with `--ebpf on` or `--nvml-mode` cannot be had; reason and remedy are on stderr |
+
+mod args;
+mod log;
+mod session;
+
+use std::process::ExitCode;
+
+use args::Arguments;
+
+/// Runs the agent.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Exits with 2 itself, with usage on stderr.
+    let arguments = Arguments::parse();
+    log::start(&arguments.log_level);
+    session::run(&arguments)
+}
+
+/// What was demanded and cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}\n  {remedy}")]
+struct Refused {
+    what: String,
+    remedy: String,
+}

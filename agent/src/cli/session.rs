@@ -1,0 +1,166 @@
+//! `agent` without a subcommand: one MCP session on stdin and stdout.
+
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    Refused,
+    args::{Arguments, Ebpf, Mode, NvmlMode},
+};
+use crate::{
+    event::{Journal, Source},
+    gpu::{self, GpuError, Worker},
+    kernel::source::State,
+    mcp,
+    node::{AccessMode, Board, Node},
+};
+
+/// NVML calls take microseconds to some 100 ms; one that takes longer than this is stuck.
+const NVML_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Serves the session and ends the process: a thread that is stuck in the driver or in a read of stdin must not keep
+/// it alive.
+#[expect(clippy::exit, reason = "returning from main would wait for threads that cannot be woken")]
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "Cannot start: the process may not create what an event loop needs.");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match runtime.block_on(session(arguments)) {
+        Ok(()) => 0,
+        Err(refused) => {
+            complain(&refused);
+            3
+        }
+    };
+    std::process::exit(code)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the user asked for something that cannot be had, whatever the log level is"
+)]
+fn complain(refused: &Refused) {
+    eprintln!("agent: {refused}");
+}
+
+async fn session(arguments: &Arguments) -> Result<(), Refused> {
+    let ended = ended();
+    let mode = match arguments.nvml_mode {
+        NvmlMode::Real => gpu::Mode::Real,
+        NvmlMode::Simulated => gpu::Mode::Simulated,
+    };
+    let node = Arc::new(Node {
+        gpu: Worker::new(mode, arguments.nvml_library.clone(), NVML_DEADLINE),
+        journal: Journal::new(),
+        sources: Board::new(),
+        access: match arguments.mode {
+            Mode::ReadOnly => AccessMode::ReadOnly,
+            Mode::Operator => AccessMode::Operator,
+        },
+        started: SystemTime::now(),
+        name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),
+    });
+    hear(&node, arguments)?;
+    if arguments.nvml_demanded {
+        demand_nvml(&node).await?;
+    }
+    tokio::select! {
+        () = mcp::serve(Arc::clone(&node), tokio::io::stdin(), tokio::io::stdout()) => {}
+        () = ended => tracing::info!("Ended by a signal."),
+    }
+    Ok(())
+}
+
+/// Starts the sources of kernel lines.
+fn hear(node: &Arc<Node>, arguments: &Arguments) -> Result<(), Refused> {
+    if let Some(path) = &arguments.replay {
+        node.replay(path).map_err(|error| Refused {
+            what: format!("--replay {}: {error}", path.display()),
+            remedy: "Name a file or FIFO of kernel log lines that this user may read.".to_owned(),
+        })?;
+    }
+    match arguments.ebpf {
+        Ebpf::Off => node.sources.set(Source::Ebpf, State::Off("--ebpf off".to_owned())),
+        wanted => ebpf(node, wanted == Ebpf::On)?,
+    }
+    Ok(())
+}
+
+#[cfg(feature = "ebpf")]
+fn ebpf(node: &Arc<Node>, demanded: bool) -> Result<(), Refused> {
+    if !demanded {
+        // Loading takes longer than the first answer may.
+        node.trace_when_loaded();
+        return Ok(());
+    }
+    match crate::kernel::tracer::Tracer::load() {
+        Ok(tracer) => node.trace(tracer),
+        Err(error) => return Err(not_live(error.state())),
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn ebpf(node: &Arc<Node>, demanded: bool) -> Result<(), Refused> {
+    let state = State::Unavailable {
+        reason: "this agent was built without eBPF (--no-default-features)".to_owned(),
+        remedy: "Build it with `cargo xtask build`, or use the project's image.".to_owned(),
+    };
+    if demanded {
+        return Err(not_live(state));
+    }
+    node.sources.set(Source::Ebpf, state);
+    Ok(())
+}
+
+fn not_live(state: State) -> Refused {
+    match state {
+        State::Unavailable { reason, remedy } => {
+            Refused { what: format!("--ebpf on: {reason}"), remedy }
+        }
+        other => Refused { what: format!("--ebpf on: {}", other.name()), remedy: String::new() },
+    }
+}
+
+/// A driver that hangs is there, and is what the session is for; one that is not there was demanded in vain.
+async fn demand_nvml(node: &Node) -> Result<(), Refused> {
+    match node.gpu.ask(|_| Ok(())).await {
+        Err(GpuError::Unavailable(unavailable)) => Err(Refused {
+            what: format!("--nvml-mode: {unavailable}"),
+            remedy: unavailable.remedy(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Completes at SIGTERM or SIGINT.
+fn ended() -> impl Future<Output = ()> {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [Ok(mut terminate), Ok(mut interrupt)] = signals else {
+            tracing::warn!("Signals cannot be caught; SIGTERM ends the process the hard way.");
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,246 @@
+//! The bounded, ordered memory of events.
+//!
+//! - Events are numbered from 1 without gaps. A [`Cursor`] is "everything after this number, of this journal"; a reader
+//!   that comes back with it continues without a gap, and is told how many events were evicted in between if any were.
+//! - The oldest events go first when the journal is full, but their [`Group`] stays: count, first and last line of each
+//!   distinct fault, so a storm of one Xid cannot push out the knowledge of another.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+
+use super::{Event, Filter, Report};
+use crate::xid::{self, Kind, PciAddress};
+
+/// Most bytes that events may take, with what keeping them costs.
+const BUDGET_BYTES: usize = 4 << 20;
+/// What one event costs besides its line.
+const OVERHEAD_BYTES: usize = 256;
+/// Most groups. A node has 16 GPUs and some ten kinds of fault a bad day.
+const MOST_GROUPS: usize = 1024;
+
+/// Shared by those who append and those who read; lives as long as the process.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Number of the newest event. Written with the lock held, watched by readers that wait.
+    newest: watch::Sender<u64>,
+    /// Tells this journal's cursors from those of an earlier one.
+    epoch: u64,
+    budget_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Oldest first; the numbers are consecutive.
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    newest: u64,
+    groups: BTreeMap<Key, Group>,
+    /// Events that belong to no group because there were too many.
+    ungrouped: u64,
+}
+
+/// What makes two faults the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub kind: Kind,
+    pub code: Option<u32>,
+    pub pci: Option<PciAddress>,
+}
+
+/// All occurrences of one fault since the journal began.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub key: Key,
+    pub count: u64,
+    pub first: Arc<Event>,
+    pub last: Arc<Event>,
+}
+
+/// "Everything after `seq`." Written `epoch-seq`, in hexadecimal and decimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    epoch: u64,
+    pub seq: u64,
+}
+
+/// Why a cursor cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no cursor; pass next_cursor of an earlier answer as it is, or leave `since` out")]
+pub struct BadCursor(String);
+
+/// What a reader gets.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub events: Vec<Arc<Event>>,
+    /// Pass this to continue.
+    pub next: Cursor,
+    /// Events after the cursor that were evicted before they could be read.
+    pub lost: u64,
+    /// The journal holds more events after `next`.
+    pub more: bool,
+}
+
+impl Journal {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::bounded(BUDGET_BYTES)
+    }
+
+    fn bounded(budget_bytes: usize) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // Microseconds of the start: no two agents of a node share it, and it does not have to mean anything.
+        let epoch = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        Self(Arc::new(Shared {
+            inner: Mutex::default(),
+            newest: watch::Sender::new(0),
+            epoch,
+            budget_bytes,
+        }))
+    }
+
+    /// Appends what a source reported, if the parser takes it for an event.
+    pub fn append(&self, report: Report) -> Option<u64> {
+        let fault = xid::parse(&report.line)?;
+        let severity = xid::assess(&fault).severity;
+        let key = Key { kind: fault.kind, code: fault.code, pci: fault.pci };
+        let mut inner = self.lock();
+        inner.newest += 1;
+        let seq = inner.newest;
+        let event = Arc::new(Event { seq, severity, report });
+        inner.group(key, &event);
+        inner.bytes += cost(&event);
+        inner.events.push_back(event);
+        while inner.bytes > self.0.budget_bytes {
+            let Some(oldest) = inner.events.pop_front() else { break };
+            inner.bytes -= cost(&oldest);
+        }
+        self.0.newest.send_replace(seq);
+        Some(seq)
+    }
+
+    /// Up to `limit` events after `cursor` that `filter` admits, oldest first.
+    #[must_use]
+    pub fn read(&self, cursor: Cursor, filter: &Filter, limit: usize) -> Page {
+        let inner = self.lock();
+        // A cursor of another journal says nothing about this one: everything here is new to its holder.
+        let after = if cursor.epoch == self.0.epoch { cursor.seq } else { 0 };
+        let evicted = inner.newest - inner.events.len() as u64;
+        let lost = evicted.saturating_sub(after);
+        let skip = usize::try_from(after.saturating_sub(evicted)).unwrap_or(usize::MAX);
+        let mut events = Vec::new();
+        let mut seq = after.max(evicted).min(inner.newest);
+        for event in inner.events.iter().skip(skip) {
+            if filter.admits(event) {
+                if events.len() == limit {
+                    break;
+                }
+                events.push(Arc::clone(event));
+            }
+            seq = event.seq;
+        }
+        Page { events, next: Cursor { epoch: self.0.epoch, seq }, lost, more: seq < inner.newest }
+    }
+
+    /// Every group, by its first event: what began it stands first.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = self.lock().groups.values().cloned().collect();
+        groups.sort_by_key(|group| group.first.seq);
+        groups
+    }
+
+    /// The position before the first event.
+    #[must_use]
+    pub fn start(&self) -> Cursor {
+        Cursor { epoch: self.0.epoch, seq: 0 }
+    }
+
+    /// The position after the newest event.
+    #[must_use]
+    pub fn end(&self) -> Cursor {
+        Cursor { epoch: self.0.epoch, seq: *self.0.newest.borrow() }
+    }
+
+    /// Tells of each new event; the value is its number.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.newest.subscribe()
+    }
+
+    /// How many events were evicted, and how many belong to no group.
+    #[must_use]
+    pub fn overflow(&self) -> (u64, u64) {
+        let inner = self.lock();
+        (inner.newest - inner.events.len() as u64, inner.ungrouped)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Inner {
+    fn group(&mut self, key: Key, event: &Arc<Event>) {
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.count += 1;
+            group.last = Arc::clone(event);
+        } else if self.groups.len() < MOST_GROUPS {
+            self.groups.insert(
+                key,
+                Group { key, count: 1, first: Arc::clone(event), last: Arc::clone(event) },
+            );
+        } else {
+            self.ungrouped += 1;
+        }
+    }
+}
+
+fn cost(event: &Event) -> usize {
+    event.report.line.len() + OVERHEAD_BYTES
+}
+
+impl Cursor {
+    /// The position after event `seq` of the same journal.
+    #[must_use]
+    pub fn at(self, seq: u64) -> Self {
+        Self { seq, ..self }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.epoch, self.seq)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let parts = text.split_once('-').and_then(|(epoch, seq)| {
+            Some(Self { epoch: u64::from_str_radix(epoch, 16).ok()?, seq: seq.parse().ok()? })
+        });
+        parts.ok_or_else(|| BadCursor(text.chars().take(64).collect()))
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_test.rs"]
+mod tests;

@@ -1,0 +1,77 @@
+//! What happened to the GPUs of this node: one [`Event`] a fault, kept in order in a bounded [`journal`].
+//!
+//! An event keeps the line it was made of and is decoded again when it is read ([`Event::fault`]); that takes less than
+//! a microsecond and means that nothing the line said is lost on the way. Nothing here knows where an event comes from or
+//! who reads it.
+
+pub mod filter;
+pub mod journal;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+pub use filter::Filter;
+pub use journal::{Cursor, Group, Journal, Page};
+
+use crate::xid::{self, Fault, Severity};
+
+/// Who heard an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The kernel's print, through the eBPF program.
+    Ebpf,
+    /// A line of a file that was given to be replayed.
+    Replay,
+}
+
+impl Source {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// The task in whose context the kernel printed. For a driver's line from an interrupt or a work queue it is whoever
+/// happened to run, so it is evidence and not a culprit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Process id in the initial PID namespace.
+    pub pid: u32,
+    pub tid: u32,
+    pub cgroup_id: u64,
+    /// `task_struct::comm`, which the process itself can set.
+    pub comm: String,
+}
+
+/// One fault, before the journal has given it its number.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub time: SystemTime,
+    pub source: Source,
+    pub task: Option<Task>,
+    /// The driver's line or lines, as printed.
+    pub line: Bytes,
+    /// The kernel printed more than `line`.
+    pub cut: bool,
+}
+
+/// One fault.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Position in this journal, from 1, without gaps.
+    pub seq: u64,
+    pub severity: Severity,
+    pub report: Report,
+}
+
+impl Event {
+    /// The line, decoded. `None` is for lines that the parser does not take for an event, which the journal never holds.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault<'_>> {
+        xid::parse(&self.report.line)
+    }
+}

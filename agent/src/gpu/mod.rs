@@ -1,0 +1,121 @@
+//! NVML: what the GPUs of this node are and how they are.
+//!
+//! - [`library`] finds `libnvidia-ml.so.1` and tells the simulator from the real one.
+//! - [`worker`] owns NVML on a thread of its own and answers with a deadline, because a sick driver hangs in calls.
+//! - [`reading`] reads one value and remembers why it is absent when it is.
+//! - [`inventory`] and [`health`] are the two views; [`raw`] holds the calls nvml-wrapper does not wrap.
+//!
+//! Nothing here knows MCP, eBPF or JSON.
+
+pub mod health;
+pub mod inventory;
+pub mod library;
+pub mod raw;
+pub mod reading;
+pub mod worker;
+
+use std::time::{Duration, SystemTime};
+
+pub use library::{Mode, Unavailable};
+pub use worker::Worker;
+
+use crate::xid::PciAddress;
+
+/// Why a question to NVML has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GpuError {
+    /// There is no NVML to ask. The remedy is in [`Unavailable::remedy`]; asking again tries to load it again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// A call into the driver has not come back. Do not ask again before it does; the GPU or its driver is stuck.
+    #[error("{call} has not come back for {} s: the driver is stuck in it", for_.as_secs())]
+    Hung {
+        /// What NVML was asked when it stopped answering.
+        call: &'static str,
+        /// When that call was made.
+        since: SystemTime,
+        /// How long it had been in the driver when this answer was given.
+        for_: Duration,
+    },
+    /// NVML answered with an error that concerns the whole question.
+    #[error("{call}: {reason}")]
+    Call {
+        /// The NVML function.
+        call: &'static str,
+        /// NVML's own words.
+        reason: String,
+    },
+    /// The question named a GPU that this node does not have.
+    #[error("no GPU {wanted:?} on this node; it has {known}")]
+    NoSuchGpu {
+        /// What was asked for.
+        wanted: String,
+        /// The GPUs there are, as index, PCI address and UUID.
+        known: String,
+    },
+}
+
+impl GpuError {
+    /// What to do next.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Unavailable(unavailable) => unavailable.remedy(),
+            Self::Hung { .. } => "Look at analyze_xid_errors for what happened before it (Xid 119 and 120 are a GSP that \
+                                  does not answer). The call cannot be cancelled; a GPU reset or a reboot of the node ends it."
+                .to_owned(),
+            Self::Call { .. } => "Run `nvidia-smi -q` on the node to see whether the driver answers anybody; look at \
+                                  analyze_xid_errors for a fault that explains it."
+                .to_owned(),
+            Self::NoSuchGpu { .. } => {
+                "Name a GPU by its index, its PCI address (0000:1b:00.0) or its UUID (GPU-…); get_gpu_inventory lists them."
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// One GPU by any of its names. A GPU that fell off the bus keeps its PCI address only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuName {
+    /// NVML's index, stable until the next driver load.
+    pub index: u32,
+    pub pci: Option<PciAddress>,
+    /// `GPU-…`, stable over reboots.
+    pub uuid: Option<String>,
+}
+
+impl GpuName {
+    /// Whether `wanted` is this GPU's index, PCI address or UUID.
+    #[must_use]
+    pub fn matches(&self, wanted: &str) -> bool {
+        let wanted = wanted.trim();
+        wanted.parse() == Ok(self.index)
+            || self.uuid.as_deref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted))
+            || self.pci.is_some_and(|pci| pci_address(wanted) == Some(pci))
+    }
+}
+
+/// A PCI address as people type it: with the domain or without, after `PCI:` or not.
+#[must_use]
+pub fn pci_address(text: &str) -> Option<PciAddress> {
+    let text = text.strip_prefix("PCI:").unwrap_or(text);
+    PciAddress::parse(text.as_bytes())
+        .or_else(|| PciAddress::parse(format!("0000:{text}").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_answers_to_each_of_its_names_and_to_no_other() {
+        let gpu = GpuName { index: 3, pci: pci_address("61:00.0"), uuid: Some("GPU-ab12".into()) };
+        for name in ["3", "61:00.0", "00000000:61:00.0", "PCI:0000:61:00", "gpu-AB12", " 3 "] {
+            assert!(gpu.matches(name), "{name}");
+        }
+        for name in ["0", "13", "0001:61:00.0", "GPU-ab1", "", "-3"] {
+            assert!(!gpu.matches(name), "{name}");
+        }
+    }
+}

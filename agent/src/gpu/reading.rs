@@ -1,0 +1,122 @@
+//! One value read from NVML: there, or absent for a reason that is kept.
+//!
+//! NVML says "not supported" for many values on many boards. An absent value is `None` here and `null` on the wire,
+//! with its reason beside it; it is never 0.
+
+use nvml_wrapper::error::NvmlError;
+
+use super::worker::Progress;
+
+/// Why a field has no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The field's name in the answer.
+    pub field: &'static str,
+    /// The NVML function that was asked.
+    pub call: &'static str,
+    /// NVML's words.
+    pub reason: String,
+    /// The board or driver does not have this value, as opposed to failing to read it.
+    pub by_design: bool,
+}
+
+/// Reads values of one device and collects the reasons of those that are absent.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    progress: &'a Progress,
+    absent: Vec<Absent>,
+    lost: bool,
+}
+
+impl<'a> Reader<'a> {
+    #[must_use]
+    pub fn new(progress: &'a Progress) -> Self {
+        Self { progress, absent: Vec::new(), lost: false }
+    }
+
+    /// Makes `call` and keeps its value, or the reason why `field` has none.
+    pub fn read<T>(
+        &mut self,
+        field: &'static str,
+        call: &'static str,
+        ask: impl FnOnce() -> Result<T, NvmlError>,
+    ) -> Option<T> {
+        if self.lost {
+            self.absent.push(Absent {
+                field,
+                call,
+                reason: "not asked: the GPU is lost".to_owned(),
+                by_design: false,
+            });
+            return None;
+        }
+        match self.progress.during(call, ask) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.lost |= matches!(error, NvmlError::GpuLost);
+                self.absent.push(Absent {
+                    field,
+                    call,
+                    reason: reason(&error),
+                    by_design: is_by_design(&error),
+                });
+                None
+            }
+        }
+    }
+
+    /// NVML said that this GPU is no longer there (`NVML_ERROR_GPU_IS_LOST`).
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    #[must_use]
+    pub fn into_absent(self) -> Vec<Absent> {
+        self.absent
+    }
+}
+
+/// Whether the error says that the board or driver does not have the value at all.
+///
+/// nvml-wrapper knows return codes up to 22; 25 (argument version mismatch) and 26 (deprecated) arrive as unexpected
+/// variants, and a symbol that the installed driver lacks as a load failure.
+#[must_use]
+pub fn is_by_design(error: &NvmlError) -> bool {
+    matches!(
+        error,
+        NvmlError::NotSupported
+            | NvmlError::FunctionNotFound
+            | NvmlError::FailedToLoadSymbol(_)
+            | NvmlError::UnexpectedVariant(25 | 26)
+    )
+}
+
+/// NVML's error in its own terms.
+#[must_use]
+pub fn reason(error: &NvmlError) -> String {
+    match error {
+        NvmlError::NotSupported => {
+            "NVML_ERROR_NOT_SUPPORTED: this board or driver does not have it".to_owned()
+        }
+        NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound => {
+            "NVML_ERROR_FUNCTION_NOT_FOUND: the installed driver is too old for it".to_owned()
+        }
+        NvmlError::NoPermission => "NVML_ERROR_NO_PERMISSION: needs UID 0".to_owned(),
+        NvmlError::GpuLost => {
+            "NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus".to_owned()
+        }
+        NvmlError::UnexpectedVariant(25) => {
+            "NVML_ERROR_ARGUMENT_VERSION_MISMATCH: the installed driver is too old for it"
+                .to_owned()
+        }
+        NvmlError::UnexpectedVariant(26) => {
+            "NVML_ERROR_DEPRECATED: this driver no longer answers it".to_owned()
+        }
+        NvmlError::UnexpectedVariant(code) => {
+            format!("NVML answered with {code}, which this version does not know")
+        }
+        NvmlError::Unknown => "NVML_ERROR_UNKNOWN: the driver gives no reason".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,34 @@
+//! What the kernel says: lines of the NVIDIA driver as they are printed, with the task they were printed in.
+//!
+//! - [`tracer`] is the eBPF source (feature `ebpf`): CAP_BPF and CAP_PERFMON, Linux 5.8+.
+//! - [`replay`] reads lines from a file or FIFO as if they were heard now, for demonstrations and where nothing else is allowed.
+//! - [`record`] decodes what the BPF program sends.
+//! - [`source`] is what any of them reports about itself.
+//!
+//! Nothing here knows NVML or MCP, nor what a line means.
+
+pub mod privileges;
+pub mod record;
+pub mod replay;
+pub mod source;
+#[cfg(feature = "ebpf")]
+pub mod tracer;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::event::Task;
+
+/// One line as a source heard it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When it was printed; for a replay, when it was read.
+    pub time: SystemTime,
+    /// The task the kernel was running as, where the source knows it.
+    pub task: Option<Task>,
+    /// The text, without a newline at its end. Not necessarily UTF-8.
+    pub text: Bytes,
+    /// The kernel printed more than this.
+    pub cut: bool,
+}

@@ -1,0 +1,41 @@
+//! What a source of events says about itself, so that silence can be told from deafness.
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Being set up; wait a moment.
+    Starting,
+    /// Hearing. The text says by what means.
+    Live(String),
+    /// Not asked for.
+    Off(String),
+    /// Asked for or allowed, and not to be had.
+    Unavailable {
+        reason: String,
+        /// What turns it on.
+        remedy: String,
+    },
+}
+
+impl State {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Live(_) => "live",
+            Self::Off(_) => "off",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+}
+
+/// What a source has counted since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Driver lines the kernel printed.
+    pub heard: u64,
+    /// Of these, lost because the ring buffer was full.
+    pub dropped: u64,
+    /// Records that were not as the program writes them; always a bug.
+    pub malformed: u64,
+}

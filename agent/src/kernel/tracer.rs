@@ -1,0 +1,215 @@
+//! The eBPF source: loads the embedded program, attaches it to the raw tracepoint `console`, and reads its ring buffer.
+//!
+//! Needs CAP_BPF and CAP_PERFMON and Linux 5.8 (ring buffer, the two capabilities); no tracefs, no BTF, no mount. The
+//! program stays attached as long as [`Tracer`] lives and is gone with the process, however that ends.
+
+use std::{
+    io,
+    os::fd::AsFd as _,
+    time::{Duration, SystemTime},
+};
+
+use agent_ebpf::{MAP_CONSOLE, MAP_COUNTERS, PROGRAM_CONSOLE, counter};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapData, PerCpuArray, RingBuf},
+    programs::RawTracePoint,
+};
+use aya_log::EbpfLogger;
+use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    Line, privileges, record,
+    source::{Counts, State},
+};
+
+/// The program, compiled by `cargo xtask build` and embedded by build.rs; aligned as the ELF parser wants it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_BPF_OBJECT"));
+
+/// Why the tracer is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum TracerError {
+    /// The kernel would refuse. Give the container the capabilities (chart: `ebpf.enabled=true`).
+    #[error("missing {}", .0.join(" and "))]
+    Capabilities(Vec<&'static str>),
+    /// The kernel refused all the same. The text has its words and what usually stands behind them.
+    #[error("the kernel refused the BPF program: {0}")]
+    Refused(String),
+    /// The object and the agent do not belong together; always a bug of the build.
+    #[error("the embedded BPF object lacks {0}")]
+    Object(&'static str),
+}
+
+impl TracerError {
+    /// This error as the state of the source.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let remedy = match self {
+            Self::Capabilities(_) => {
+                "Helm: --set ebpf.enabled=true gives the container CAP_BPF and CAP_PERFMON. By hand: run as root, or \
+                 `setcap cap_bpf,cap_perfmon+ep` on the binary."
+            }
+            Self::Refused(_) => {
+                "Needs Linux 5.8 or newer. Where the capabilities are there and it is refused all the same, look at the \
+                 seccomp profile (bpf(2)), at kernel lockdown (confidentiality mode) and at `dmesg`."
+            }
+            Self::Object(_) => "Rebuild with `cargo xtask build`.",
+        };
+        State::Unavailable { reason: self.to_string(), remedy: remedy.to_owned() }
+    }
+}
+
+/// The attached program and its maps.
+pub struct Tracer {
+    /// Owns the attachment; dropping it detaches the program.
+    _program: Ebpf,
+    /// Written by the kernel; read by [`Tracer::drain`] only.
+    ring: RingBuf<MapData>,
+    counters: PerCpuArray<MapData, u64>,
+    /// The program's own diagnostics; `None` unless the agent logs at debug level.
+    log: Option<EbpfLogger<Diagnostics>>,
+    malformed: u64,
+}
+
+impl Tracer {
+    /// Loads and attaches. Takes some milliseconds and blocks: call it off the session's thread.
+    pub fn load() -> Result<Self, TracerError> {
+        let missing = privileges::missing_for_tracer();
+        if !missing.is_empty() {
+            return Err(TracerError::Capabilities(missing));
+        }
+        let debug = tracing::enabled!(target: Diagnostics::TARGET, tracing::Level::DEBUG);
+        // A constant of the program: at 0 the verifier removes each log statement, with its arguments, before it runs.
+        let log_level = if debug { aya_log::Level::Debug as u8 } else { 0 };
+        let mut loader = EbpfLoader::new();
+        // No relocation is needed, and parsing the kernel's BTF would cost more memory than the whole agent.
+        loader.btf(None).override_global(aya_log::LEVEL, &log_level, true);
+        if !debug {
+            // Nothing is written there: a page, the least that the kernel takes.
+            loader.map_max_entries(
+                "AYA_LOGS",
+                u32::try_from(rustix::param::page_size()).unwrap_or(4096),
+            );
+        }
+        let mut program = loader.load(OBJECT).map_err(refused)?;
+        let log =
+            if debug { EbpfLogger::init_with_logger(&mut program, Diagnostics).ok() } else { None };
+        let ring = ring(program.take_map(MAP_CONSOLE).ok_or(TracerError::Object(MAP_CONSOLE))?)?;
+        let counters = program.take_map(MAP_COUNTERS).ok_or(TracerError::Object(MAP_COUNTERS))?;
+        let counters = PerCpuArray::try_from(counters).map_err(refused)?;
+        let console: &mut RawTracePoint = program
+            .program_mut(PROGRAM_CONSOLE)
+            .ok_or(TracerError::Object(PROGRAM_CONSOLE))?
+            .try_into()
+            .map_err(refused)?;
+        console.load().map_err(refused)?;
+        console.attach("console").map_err(refused)?;
+        Ok(Self { _program: program, ring, counters, log, malformed: 0 })
+    }
+
+    /// What stands in `get_agent_status`.
+    #[must_use]
+    pub fn state() -> State {
+        State::Live("raw tracepoint console, through a ring buffer".to_owned())
+    }
+
+    /// Waits for lines and hands each to `hear`; ends only with an error of the poll.
+    pub async fn run(
+        &mut self,
+        mut hear: impl FnMut(Line),
+        mut counted: impl FnMut(Counts),
+    ) -> io::Result<()> {
+        // A descriptor of its own, because the ring is written to while the other waits.
+        let fd = self.ring.as_fd().try_clone_to_owned()?;
+        // SAFETY: the descriptor is owned by the AsyncFd alone and open for as long as that lives.
+        let ready = unsafe { AsyncFd::register(fd) }?;
+        loop {
+            // Lines printed between attaching and the first wait are there already.
+            let boot = boot_time();
+            let heard = self.drain(boot, &mut hear);
+            if let Some(log) = &mut self.log {
+                log.flush();
+            }
+            if heard > 0 {
+                counted(self.counts());
+            }
+            ready.readable().await?.clear_ready();
+        }
+    }
+
+    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Line)) -> usize {
+        let mut records = 0;
+        while let Some(item) = self.ring.next() {
+            records += 1;
+            match record::decode(Bytes::copy_from_slice(&item), boot) {
+                Ok(line) => hear(line),
+                Err(error) => {
+                    self.malformed += 1;
+                    tracing::error!(%error, "A record of the BPF program cannot be read; please report this.");
+                }
+            }
+        }
+        records
+    }
+
+    fn counts(&self) -> Counts {
+        let sum = |index| self.counters.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
+        Counts {
+            heard: sum(counter::HEARD),
+            dropped: sum(counter::DROPPED),
+            malformed: self.malformed,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracer").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+fn ring(map: Map) -> Result<RingBuf<MapData>, TracerError> {
+    RingBuf::try_from(map).map_err(refused)
+}
+
+/// The whole chain of causes: aya's own text ends before the kernel's errno.
+fn refused(error: impl std::error::Error) -> TracerError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    TracerError::Refused(text)
+}
+
+/// The wall clock's time when `CLOCK_MONOTONIC` was zero. Read anew for each batch: the wall clock may be set.
+fn boot_time() -> SystemTime {
+    let monotonic = clock_gettime(ClockId::Monotonic);
+    let since = Duration::new(
+        u64::try_from(monotonic.tv_sec).unwrap_or(0),
+        u32::try_from(monotonic.tv_nsec).unwrap_or(0),
+    );
+    SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Carries aya-log's records, which speak the `log` crate's language, into the agent's log.
+struct Diagnostics;
+
+impl Diagnostics {
+    const TARGET: &'static str = "agent::bpf";
+}
+
+impl log::Log for Diagnostics {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        tracing::debug!(target: Diagnostics::TARGET, "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,263 @@
+//! `watch_gpu_events`: listens, and tells each event as it happens.
+//!
+//! Arguments: `kinds`, `gpu`, `min_severity`, `since` (cursor), `duration_s` (30, at most 3600), `max_events` (100, at
+//! most 1000). Without `since` it listens from now; with the `next_cursor` of an earlier answer it continues without a gap.
+//! A caller with a progress token gets each event as a progress notification the moment it is heard. The answer holds
+//! the events, the next cursor, and how many were lost where.
+//!
+//! ```text
+//! 1 event in 3.2 s (max_events), nothing lost. Continue with since: 643d9a1f0c3c4-1
+//! #1 2026-11-21T20:41:03.118203Z  fatal  0000:61:00.0  Xid 79 GPU has fallen off the bus  → RESTART_BM
+//! ```
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rmcp::{
+    model::ProgressNotificationParam,
+    schemars::{self, JsonSchema},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::EventAnswer,
+    select::{self, GpuArgument, KindArgument, SeverityArgument},
+};
+use crate::{
+    event::{Cursor, Event, Filter},
+    mcp::tool::{Answer, Call, Refusal, Tool},
+    node::Node,
+};
+
+#[derive(Debug)]
+pub struct WatchGpuEvents;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Only these kinds; all when left out.
+    #[serde(default)]
+    kinds: Option<Vec<KindArgument>>,
+    /// Only this GPU, by index, PCI address or UUID.
+    #[serde(default)]
+    gpu: Option<GpuArgument>,
+    /// Only events at least this bad.
+    #[serde(default)]
+    min_severity: Option<SeverityArgument>,
+    /// `next_cursor` of an earlier answer: continue there. Left out: listen from now.
+    #[serde(default)]
+    since: Option<String>,
+    /// How long to listen, in seconds; 0 answers at once with what is there.
+    #[serde(default = "default_duration_s")]
+    #[schemars(range(min = 0, max = 3600))]
+    duration_s: u32,
+    /// Answer as soon as this many events are there.
+    #[serde(default = "default_max_events")]
+    #[schemars(range(min = 1, max = 1000))]
+    max_events: usize,
+}
+
+fn default_duration_s() -> u32 {
+    30
+}
+
+fn default_max_events() -> usize {
+    100
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Watched {
+    /// The GPUs are simulated and do not exist. The kernel's lines are the machine's own all the same.
+    simulated: bool,
+    /// Something was listening the whole time. False: silence means nothing; see get_agent_status.
+    listening: bool,
+    events: Vec<EventAnswer>,
+    /// Pass as `since` to continue without a gap.
+    next_cursor: String,
+    lost: Lost,
+    /// Why it ended: `max_events`, `max_bytes`, `duration`, `cancelled` or `client_closing`.
+    ended_by: EndedBy,
+    listened_ms: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Lost {
+    /// Evicted from the journal before this call could read them.
+    journal: u64,
+    /// Driver lines lost between the kernel and the journal since the agent started.
+    ring_buffer: u64,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    MaxEvents,
+    MaxBytes,
+    Duration,
+    Cancelled,
+    ClientClosing,
+}
+
+/// An answer is at most 32 KiB; the rest of it takes less than this.
+const EVENTS_BYTES: usize = 30 << 10;
+
+impl Tool for WatchGpuEvents {
+    const NAME: &'static str = "watch_gpu_events";
+    const TITLE: &'static str = "Watch GPU events";
+    const DESCRIPTION: &'static str = "Listens for GPU events (Xid, SXid, bus loss, …) and tells each as it happens: as progress notification if the \
+        call has a progress token, and in the answer, which comes after duration_s or max_events. Pass next_cursor as `since` to continue \
+        without a gap. For what happened already, call analyze_xid_errors.";
+    type Input = Input;
+    type Answer = Watched;
+
+    async fn call(node: &Node, input: Input, call: &Call) -> Result<Watched, Refusal> {
+        let Input { kinds, gpu, min_severity, since, duration_s, max_events } = input;
+        check_range("duration_s", u64::from(duration_s), 0, 3600)?;
+        check_range("max_events", max_events as u64, 1, 1000)?;
+        let cursor =
+            since.map(|since| since.parse::<Cursor>()).transpose().map_err(|error| Refusal {
+                what: error.to_string(),
+                next: "Leave `since` out to listen from now.".to_owned(),
+            })?;
+        let filter = Filter {
+            kinds: kinds.map(|kinds| kinds.into_iter().map(KindArgument::kind).collect()),
+            codes: None,
+            pci: select::pci(node, gpu.as_ref()).await?,
+            min_severity: min_severity.map(SeverityArgument::severity),
+        };
+        // From the call on, even if the tracer is only just being attached.
+        let cursor = cursor.unwrap_or_else(|| node.journal.end());
+        node.sources.settled().await;
+        let mut watch = Watch {
+            node,
+            filter,
+            cursor,
+            limit: max_events,
+            events: Vec::new(),
+            bytes: 0,
+            lost: 0,
+        };
+        let started = Instant::now();
+        let listening = node.sources.any_live();
+        let ended_by = watch.until(call, Duration::from_secs(duration_s.into())).await;
+        Ok(Watched {
+            simulated: node.gpu.simulated(),
+            listening: listening && node.sources.any_live(),
+            next_cursor: watch.cursor.to_string(),
+            lost: Lost { journal: watch.lost, ring_buffer: node.sources.dropped() },
+            events: watch.events,
+            ended_by,
+            listened_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// One call under way.
+struct Watch<'a> {
+    node: &'a Node,
+    filter: Filter,
+    cursor: Cursor,
+    limit: usize,
+    events: Vec<EventAnswer>,
+    bytes: usize,
+    lost: u64,
+}
+
+impl Watch<'_> {
+    async fn until(&mut self, call: &Call, duration: Duration) -> EndedBy {
+        let mut newest = self.node.journal.watch();
+        let mut closing = call.closing.clone();
+        let end = tokio::time::sleep(duration);
+        tokio::pin!(end);
+        loop {
+            newest.mark_unchanged();
+            if let Some(full) = self.take(call).await {
+                return full;
+            }
+            tokio::select! {
+                biased;
+                _ = newest.changed() => {}
+                () = call.context.ct.cancelled() => return EndedBy::Cancelled,
+                () = closing.closed() => return EndedBy::ClientClosing,
+                () = &mut end => return EndedBy::Duration,
+            }
+        }
+    }
+
+    /// Takes what is there; the reason to end when there is room for no more.
+    async fn take(&mut self, call: &Call) -> Option<EndedBy> {
+        loop {
+            let page = self.node.journal.read(self.cursor, &self.filter, 1);
+            self.lost += page.lost;
+            let Some(event) = page.events.first() else {
+                self.cursor = page.next;
+                return None;
+            };
+            if let Some(answer) = EventAnswer::of(event) {
+                let size = serde_json::to_vec(&answer).map_or(0, |json| json.len() + 1);
+                if self.bytes + size > EVENTS_BYTES {
+                    return Some(EndedBy::MaxBytes);
+                }
+                self.bytes += size;
+                self.tell(call, event, &answer).await;
+                self.events.push(answer);
+            }
+            // Behind this event only: what the filter hid after it is looked at again, and may be wanted by then.
+            self.cursor = page.next.at(event.seq);
+            if self.events.len() == self.limit {
+                return Some(EndedBy::MaxEvents);
+            }
+        }
+    }
+
+    async fn tell(&self, call: &Call, event: &Arc<Event>, answer: &EventAnswer) {
+        let Some(token) = call.context.meta.get_progress_token() else { return };
+        let Ok(message) = serde_json::to_string(answer) else { return };
+        let count = f64::from(u32::try_from(self.events.len() + 1).unwrap_or(u32::MAX));
+        let progress = ProgressNotificationParam::new(token, count).with_message(message);
+        if let Err(error) = call.context.peer.notify_progress(progress).await {
+            tracing::debug!(%error, seq = event.seq, "The client cannot be told of an event; it is in the answer.");
+        }
+    }
+}
+
+fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Refusal {
+        what: format!("{name} is {value}"),
+        next: format!("Pass {name} from {min} to {max}."),
+    })
+}
+
+impl Answer for Watched {
+    fn text(&self) -> String {
+        let count = self.events.len();
+        let mut text = format!(
+            "{count} event{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer. Continue with since: {}",
+            if count == 1 { "" } else { "s" },
+            self.listened_ms / 1000,
+            self.listened_ms % 1000 / 100,
+            serde_json::to_value(self.ended_by)
+                .ok()
+                .and_then(|name| name.as_str().map(ToOwned::to_owned))
+                .unwrap_or_default(),
+            self.lost.journal,
+            self.lost.ring_buffer,
+            self.next_cursor
+        );
+        if !self.listening {
+            text.push_str(
+                "\nNothing was listening: this silence means nothing. get_agent_status says why.",
+            );
+        }
+        for event in &self.events {
+            text.push('\n');
+            text.push_str(&event.line());
+        }
+        text
+    }
+}

@@ -1,0 +1,179 @@
+//! What one agent holds about its node, and how the sources feed it. Shared by every session of the process.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    event::{Journal, Report, Source},
+    gpu::Worker,
+    kernel::{
+        Line, replay,
+        source::{Counts, State},
+    },
+};
+
+/// What the command line decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessMode {
+    ReadOnly,
+    Operator,
+}
+
+/// Everything that a session's tools ask.
+#[derive(Debug)]
+pub struct Node {
+    /// NVML, on its own thread.
+    pub gpu: Worker,
+    /// Written by the sources, read by every session.
+    pub journal: Journal,
+    /// Written by the sources, read by `get_agent_status` and by tools that wait for a source to come up.
+    pub sources: Board,
+    pub access: AccessMode,
+    pub started: SystemTime,
+    /// The Kubernetes node's name, from `NODE_NAME`, else the host's name.
+    pub name: String,
+}
+
+/// How each source stands.
+#[derive(Debug)]
+pub struct Board {
+    entries: Mutex<BTreeMap<Source, (State, Counts)>>,
+    /// Counts changes; a waiter looks again at each.
+    changed: watch::Sender<u64>,
+}
+
+impl Board {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { entries: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+
+    pub fn set(&self, source: Source, state: State) {
+        let reason = if let State::Unavailable { reason, .. } = &state { reason } else { "" };
+        tracing::info!(
+            source = source.name(),
+            state = state.name(),
+            reason,
+            "A source of events has changed."
+        );
+        self.lock().entry(source).or_insert((State::Starting, Counts::default())).0 = state;
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    pub fn count(&self, source: Source, counts: Counts) {
+        if let Some((_, entry)) = self.lock().get_mut(&source) {
+            *entry = counts;
+        }
+    }
+
+    #[must_use]
+    pub fn read(&self) -> BTreeMap<Source, (State, Counts)> {
+        self.lock().clone()
+    }
+
+    /// Whether anything is heard at this moment.
+    #[must_use]
+    pub fn any_live(&self) -> bool {
+        self.lock().values().any(|(state, _)| matches!(state, State::Live(_)))
+    }
+
+    /// Driver lines that were lost between the kernel and the journal.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lock().values().map(|(_, counts)| counts.dropped + counts.malformed).sum()
+    }
+
+    /// Waits until no source is still starting.
+    pub async fn settled(&self) {
+        let mut changed = self.changed.subscribe();
+        while self.lock().values().any(|(state, _)| *state == State::Starting) {
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Source, (State, Counts)>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Node {
+    /// Puts one line into the journal, if it is an event.
+    pub fn hear(&self, source: Source, line: Line) {
+        let Line { time, task, text, cut } = line;
+        self.journal.append(Report { time, source, task, line: text, cut });
+    }
+
+    /// Feeds the journal from a file of kernel lines.
+    pub fn replay(self: &Arc<Self>, path: &Path) -> std::io::Result<()> {
+        let mut lines = replay::start(path)?;
+        self.sources.set(Source::Replay, State::Live(format!("lines of {}", path.display())));
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut counts = Counts::default();
+            while let Some(line) = lines.recv().await {
+                counts.heard += 1;
+                node.hear(Source::Replay, line);
+                node.sources.count(Source::Replay, counts);
+            }
+            node.sources
+                .set(Source::Replay, State::Off("the file has been read to its end".to_owned()));
+        });
+        Ok(())
+    }
+}
+
+/// The eBPF source.
+#[cfg(feature = "ebpf")]
+impl Node {
+    /// Starts hearing with a tracer that was loaded already.
+    pub fn trace(self: &Arc<Self>, mut tracer: crate::kernel::tracer::Tracer) {
+        self.sources.set(Source::Ebpf, crate::kernel::tracer::Tracer::state());
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            let hear = |line| node.hear(Source::Ebpf, line);
+            let counted = |counts| node.sources.count(Source::Ebpf, counts);
+            let Err(error) = tracer.run(hear, counted).await else { return };
+            let reason = format!("reading the ring buffer failed: {error}");
+            node.sources.set(
+                Source::Ebpf,
+                State::Unavailable {
+                    reason,
+                    remedy: "Open a new session; report this.".to_owned(),
+                },
+            );
+        });
+    }
+
+    /// Loads the tracer off this thread and starts hearing when it is there.
+    pub fn trace_when_loaded(self: &Arc<Self>) {
+        self.sources.set(Source::Ebpf, State::Starting);
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            match tokio::task::spawn_blocking(crate::kernel::tracer::Tracer::load).await {
+                Ok(Ok(tracer)) => node.trace(tracer),
+                Ok(Err(error)) => node.sources.set(Source::Ebpf, error.state()),
+                Err(error) => {
+                    let remedy = "Report this with the agent's log.".to_owned();
+                    node.sources.set(
+                        Source::Ebpf,
+                        State::Unavailable { reason: error.to_string(), remedy },
+                    );
+                }
+            }
+        });
+    }
+}
