@@ -26,7 +26,7 @@ use nvml_wrapper_sys::bindings as sys;
 mod support;
 
 use support::{
-    field, handle, is_case, library, nvml, raw, raw_closed, shipped, start, with_file,
+    command, field, handle, is_case, library, nvml, raw, raw_closed, shipped, with_file,
     with_scenario,
 };
 
@@ -381,6 +381,33 @@ fn an_event_comes_once_when_it_is_due() {
 }
 
 #[test]
+fn a_shutdown_ends_the_waits() {
+    with_scenario("profile = 'h100'", || {
+        let library = raw();
+        let mut set = std::ptr::null_mut();
+        // SAFETY: The pointer is to a live local.
+        assert_eq!(unsafe { library.nvmlEventSetCreate(&raw mut set) }, 0);
+        let set_number = set.addr();
+        let waiting = thread::spawn(move || {
+            let library = raw_closed();
+            let handle = std::ptr::without_provenance_mut(set_number);
+            // SAFETY: Plain numbers and a handle, for which zero is a value.
+            let mut data: sys::nvmlEventData_t = unsafe { std::mem::zeroed() };
+            let start = Instant::now();
+            // SAFETY: The pointer is to a live local.
+            let status = unsafe { library.nvmlEventSetWait_v2(handle, &raw mut data, 20_000) };
+            (status, start.elapsed())
+        });
+        thread::sleep(Duration::from_millis(100));
+        // SAFETY: The function takes no arguments.
+        assert_eq!(unsafe { library.nvmlShutdown() }, 0);
+        let (status, waited) = waiting.join().unwrap();
+        assert_eq!(status, 1);
+        assert!(waited < Duration::from_secs(10), "{waited:?}");
+    });
+}
+
+#[test]
 fn links_are_read_by_call_and_by_field() {
     let scenario = "profile = 'h100'
         [[gpu]]
@@ -426,6 +453,26 @@ fn fields_have_the_numbers_of_the_driver() {
 }
 
 #[test]
+fn each_call_is_traced_before_it_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    if is_case() {
+        let nvml = nvml().unwrap();
+        assert!(nvml.device_by_index(9).is_err());
+        assert_eq!(nvml.device_count().unwrap(), 8);
+        return;
+    }
+    let output = command(&shipped("healthy.toml")).env("NVML_SIM_TRACE", &trace).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let trace = fs::read_to_string(trace).unwrap();
+    let calls: Vec<_> =
+        trace.lines().filter(|call| *call != "nvmlSystemGetDriverVersion").collect();
+    let expected =
+        ["nvmlInit_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetCount_v2", "nvmlShutdown"];
+    assert_eq!(calls, expected);
+}
+
+#[test]
 fn a_mistake_in_the_scenario_is_told_and_nothing_is_simulated() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mistaken.toml");
@@ -434,7 +481,7 @@ fn a_mistake_in_the_scenario_is_told_and_nothing_is_simulated() {
         assert!(matches!(nvml(), Err(NvmlError::InvalidArg)));
         return;
     }
-    let output = start(&path);
+    let output = command(&path).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("mistaken.toml") && said.contains("usage_w"), "{said}");

@@ -1,6 +1,6 @@
 //! What every exported function does before and after its own work.
 //!
-//! In this order: no session is `UNINITIALIZED`; a null pointer, a text that is not UTF-8 or a handle that is none is
+//! In this order: the call is traced; no session is `UNINITIALIZED`; a null pointer, a text that is not UTF-8 or a handle that is none is
 //! `INVALID_ARGUMENT`; the faults of the scenario strike; a lost GPU is `GPU_IS_LOST`; then the function's body answers.
 //! A panic anywhere becomes `UNKNOWN` instead of unwinding into C.
 
@@ -10,17 +10,22 @@ use nvml_wrapper_sys::bindings as sys;
 
 use crate::engine::code::Code;
 use crate::engine::faults::Subject;
+use crate::engine::trace;
 
 /// Runs a call and turns its outcome into the number that C gets.
-pub fn call(body: impl FnOnce() -> Result<(), Code>) -> sys::nvmlReturn_t {
-    match catch_unwind(AssertUnwindSafe(body)) {
+pub fn call(symbol: &str, body: impl FnOnce() -> Result<(), Code>) -> sys::nvmlReturn_t {
+    let traced = || {
+        trace::note(symbol);
+        body()
+    };
+    match catch_unwind(AssertUnwindSafe(traced)) {
         Ok(Ok(())) => sys::nvmlReturn_enum_NVML_SUCCESS,
         Ok(Err(code)) => code.number(),
         Err(_) => Code::UNKNOWN.number(),
     }
 }
 
-/// The kinds of functions that [`export!`] knows, by the words it has for them.
+/// The kinds of functions that `export!` knows, by the words it has for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(non_camel_case_types, reason = "the macro makes the variants from its keywords")]
 pub enum Kind {
@@ -117,7 +122,7 @@ macro_rules! export {
             $($arg: <$shape as $crate::abi::args::Shape>::C,)*
             $($last: <$last_shape as $crate::abi::args::Shape>::C,)?
         ) -> nvml_wrapper_sys::bindings::nvmlReturn_t {
-            $crate::abi::export::call(|| $body)
+            $crate::abi::export::call(stringify!($name), || $body)
         }
     };
     (@adopt $($arg:ident: $shape:ty),*) => {
@@ -134,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_panic_does_not_reach_c() {
-        assert_eq!(call(|| panic!("on purpose")), 999);
-        assert_eq!(call(|| Err(Code::TIMEOUT)), 10);
-        assert_eq!(call(|| Ok(())), 0);
+        assert_eq!(call("", || panic!("on purpose")), 999);
+        assert_eq!(call("", || Err(Code::TIMEOUT)), 10);
+        assert_eq!(call("", || Ok(())), 0);
     }
 }

@@ -13,3 +13,4 @@ pub mod node;
 pub mod profile;
 pub mod reading;
 pub mod scenario;
+pub mod trace;

@@ -1,7 +1,7 @@
 //! A process of its own for each case, and the library in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::{env, fs, thread};
 
 use nvml_wrapper::Nvml;
@@ -19,15 +19,13 @@ pub fn library() -> PathBuf {
     library
 }
 
-/// Runs this test binary for the calling test alone, with that scenario.
-pub fn start(scenario: &Path) -> Output {
+/// This test binary for the calling test alone, with that scenario.
+pub fn command(scenario: &Path) -> Command {
     let name = thread::current().name().expect("the harness names its threads").to_owned();
-    Command::new(env::current_exe().unwrap())
-        .args([&name, "--exact", "--nocapture"])
-        .env(CASE, &name)
-        .env("NVML_SIM_SCENARIO", scenario)
-        .output()
-        .unwrap()
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([&name, "--exact", "--nocapture"]);
+    command.env(CASE, &name).env("NVML_SIM_SCENARIO", scenario);
+    command
 }
 
 /// Whether this is the process that a test started for itself.
@@ -40,7 +38,7 @@ pub fn with_file(scenario: &Path, case: impl FnOnce()) {
     if is_case() {
         return case();
     }
-    let output = start(scenario);
+    let output = command(scenario).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("1 passed"), "the case did not run: {said}");

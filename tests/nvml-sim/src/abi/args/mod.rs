@@ -1,6 +1,6 @@
 //! How arguments cross the boundary.
 //!
-//! A [`Shape`] is made of a raw C argument in one place, [`export!`](super::export), where the caller's promise holds
+//! A [`Shape`] is made of a raw C argument in one place, [`export`](super::export), where the caller's promise holds
 //! that the pointer is good. From then on the shape stands for that promise, its constructor being the only way to it,
 //! and its methods are safe. Nothing is written before a call has succeeded, but the counts and versions by which NVML
 //! says how much room it wants.
