@@ -5,7 +5,7 @@ use nvml_wrapper_sys::bindings as sys;
 use super::args::Out;
 use crate::engine::code::Code;
 
-/// Over how long encoder and decoder are averaged, as real boards answer.
+/// Over how long encoder and decoder are averaged; a plausible figure, which NVML leaves to the board.
 const SAMPLING_PERIOD_US: u32 = 167_000;
 
 export! {

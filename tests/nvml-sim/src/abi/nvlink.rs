@@ -48,7 +48,7 @@ export! {
         kind.set(nvlink.remote.number())
     }
 
-    /// Real boards give no subsystem for the far end.
+    /// The profile knows the far end's device id and address; the subsystem is left 0.
     device fn nvmlDeviceGetNvLinkRemotePciInfo_v2((_, gpu), link: u32, info: Out<sys::nvmlPciInfo_t>) {
         let nvlink = gpu.nvlink.as_ref()?;
         info.set(pci_info(nvlink.remote_address(link)?, nvlink.remote_device_id, 0)?)
