@@ -15,6 +15,7 @@ use crate::{
     kernel::{
         Line, replay,
         source::{Counts, State},
+        tracer::{Loader, Tracer},
     },
 };
 
@@ -134,14 +135,10 @@ impl Node {
         });
         Ok(())
     }
-}
 
-/// The eBPF source.
-#[cfg(feature = "ebpf")]
-impl Node {
     /// Starts hearing with a tracer that was loaded already.
-    pub fn trace(self: &Arc<Self>, mut tracer: crate::kernel::tracer::Tracer) {
-        self.sources.set(Source::Ebpf, crate::kernel::tracer::Tracer::state());
+    pub fn trace(self: &Arc<Self>, mut tracer: Tracer) {
+        self.sources.set(Source::Ebpf, Tracer::state());
         let node = Arc::clone(self);
         tokio::spawn(async move {
             let hear = |line| node.hear(Source::Ebpf, line);
@@ -159,11 +156,11 @@ impl Node {
     }
 
     /// Loads the tracer off this thread and starts hearing when it is there.
-    pub fn trace_when_loaded(self: &Arc<Self>) {
+    pub fn trace_when_loaded(self: &Arc<Self>, loader: Loader) {
         self.sources.set(Source::Ebpf, State::Starting);
         let node = Arc::clone(self);
         tokio::spawn(async move {
-            match tokio::task::spawn_blocking(crate::kernel::tracer::Tracer::load).await {
+            match tokio::task::spawn_blocking(|| Tracer::load(loader)).await {
                 Ok(Ok(tracer)) => node.trace(tracer),
                 Ok(Err(error)) => node.sources.set(Source::Ebpf, error.state()),
                 Err(error) => {

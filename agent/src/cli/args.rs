@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{
-    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum, parser::ValueSource,
+    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    parser::ValueSource,
 };
 
 /// Diagnoses the NVIDIA GPUs of this node over MCP on stdin and stdout.
@@ -11,8 +12,11 @@ use clap::{
 /// Without arguments it serves one MCP session: NVML answers what the GPUs are and how they are, and where the process
 /// has CAP_BPF and CAP_PERFMON an eBPF program hears the driver's Xid lines as the kernel prints them.
 #[derive(Debug, Parser)]
-#[command(name = "agent", version, max_term_width = 100)]
+#[command(name = "agent", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// What tools may do. `operator` is accepted and adds nothing in this version: no tool changes anything
     #[arg(long, value_enum, default_value = "read-only", env = "AGENT_MODE")]
     pub mode: Mode,
@@ -41,6 +45,12 @@ pub struct Arguments {
     /// Whether `--nvml-mode` was given rather than left at its default.
     #[arg(skip)]
     pub nvml_demanded: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Wait for SIGTERM: the pod's main process where sessions are opened by `kubectl exec`
+    Pause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

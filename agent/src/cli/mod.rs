@@ -8,11 +8,12 @@
 
 mod args;
 mod log;
+mod pause;
 mod session;
 
 use std::process::ExitCode;
 
-use args::Arguments;
+use args::{Arguments, Command};
 
 /// Runs the agent.
 #[must_use]
@@ -20,7 +21,10 @@ pub fn main() -> ExitCode {
     // Exits with 2 itself, with usage on stderr.
     let arguments = Arguments::parse();
     log::start(&arguments.log_level);
-    session::run(&arguments)
+    match arguments.command {
+        None => session::run(&arguments),
+        Some(Command::Pause) => pause::run(),
+    }
 }
 
 /// What was demanded and cannot be had.

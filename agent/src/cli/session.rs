@@ -15,7 +15,10 @@ use super::{
 use crate::{
     event::{Journal, Source},
     gpu::{self, GpuError, Worker},
-    kernel::source::State,
+    kernel::{
+        source::State,
+        tracer::{Loader, Tracer},
+    },
     mcp,
     node::{AccessMode, Board, Node},
 };
@@ -27,6 +30,8 @@ const NVML_DEADLINE: Duration = Duration::from_secs(5);
 /// it alive.
 #[expect(clippy::exit, reason = "returning from main would wait for threads that cannot be woken")]
 pub fn run(arguments: &Arguments) -> ExitCode {
+    // First of all, while there is one thread.
+    let loader = (arguments.ebpf != Ebpf::Off).then(Loader::new);
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(8)
@@ -38,7 +43,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = match runtime.block_on(session(arguments)) {
+    let code = match runtime.block_on(session(arguments, loader)) {
         Ok(()) => 0,
         Err(refused) => {
             complain(&refused);
@@ -56,7 +61,7 @@ fn complain(refused: &Refused) {
     eprintln!("agent: {refused}");
 }
 
-async fn session(arguments: &Arguments) -> Result<(), Refused> {
+async fn session(arguments: &Arguments, loader: Option<Loader>) -> Result<(), Refused> {
     let ended = ended();
     let mode = match arguments.nvml_mode {
         NvmlMode::Real => gpu::Mode::Real,
@@ -73,7 +78,7 @@ async fn session(arguments: &Arguments) -> Result<(), Refused> {
         started: SystemTime::now(),
         name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),
     });
-    hear(&node, arguments)?;
+    hear(&node, arguments, loader)?;
     if arguments.nvml_demanded {
         demand_nvml(&node).await?;
     }
@@ -85,44 +90,28 @@ async fn session(arguments: &Arguments) -> Result<(), Refused> {
 }
 
 /// Starts the sources of kernel lines.
-fn hear(node: &Arc<Node>, arguments: &Arguments) -> Result<(), Refused> {
+fn hear(node: &Arc<Node>, arguments: &Arguments, loader: Option<Loader>) -> Result<(), Refused> {
     if let Some(path) = &arguments.replay {
         node.replay(path).map_err(|error| Refused {
             what: format!("--replay {}: {error}", path.display()),
             remedy: "Name a file or FIFO of kernel log lines that this user may read.".to_owned(),
         })?;
     }
-    match arguments.ebpf {
-        Ebpf::Off => node.sources.set(Source::Ebpf, State::Off("--ebpf off".to_owned())),
-        wanted => ebpf(node, wanted == Ebpf::On)?,
+    match loader {
+        Some(loader) => trace(node, loader, arguments.ebpf == Ebpf::On)?,
+        None => node.sources.set(Source::Ebpf, State::Off("--ebpf off".to_owned())),
     }
     Ok(())
 }
 
-#[cfg(feature = "ebpf")]
-fn ebpf(node: &Arc<Node>, demanded: bool) -> Result<(), Refused> {
-    if !demanded {
-        // Loading takes longer than the first answer may.
-        node.trace_when_loaded();
-        return Ok(());
-    }
-    match crate::kernel::tracer::Tracer::load() {
-        Ok(tracer) => node.trace(tracer),
-        Err(error) => return Err(not_live(error.state())),
-    }
-    Ok(())
-}
-
-#[cfg(not(feature = "ebpf"))]
-fn ebpf(node: &Arc<Node>, demanded: bool) -> Result<(), Refused> {
-    let state = State::Unavailable {
-        reason: "this agent was built without eBPF (--no-default-features)".to_owned(),
-        remedy: "Build it with `cargo xtask build`, or use the project's image.".to_owned(),
-    };
+/// Demanded, the tracer is there before the session is; else it comes when it comes, because loading it takes longer
+/// than the first answer may.
+fn trace(node: &Arc<Node>, loader: Loader, demanded: bool) -> Result<(), Refused> {
     if demanded {
-        return Err(not_live(state));
+        node.trace(Tracer::load(loader).map_err(|error| not_live(error.state()))?);
+    } else {
+        node.trace_when_loaded(loader);
     }
-    node.sources.set(Source::Ebpf, state);
     Ok(())
 }
 

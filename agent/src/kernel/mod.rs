@@ -7,11 +7,16 @@
 //!
 //! Nothing here knows NVML or MCP, nor what a line means.
 
+#[cfg(feature = "ebpf")]
+mod loader;
 pub mod privileges;
 pub mod record;
 pub mod replay;
 pub mod source;
 #[cfg(feature = "ebpf")]
+pub mod tracer;
+#[cfg(not(feature = "ebpf"))]
+#[path = "no_tracer.rs"]
 pub mod tracer;
 
 use std::time::SystemTime;

@@ -11,7 +11,7 @@ use std::{
 
 use agent_ebpf::{MAP_CONSOLE, MAP_COUNTERS, PROGRAM_CONSOLE, counter};
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{Map, MapData, PerCpuArray, RingBuf},
     programs::RawTracePoint,
 };
@@ -20,6 +20,7 @@ use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::unix::AsyncFd;
 
+pub use super::loader::Loader;
 use super::{
     Line, privileges, record,
     source::{Counts, State},
@@ -75,17 +76,16 @@ pub struct Tracer {
 
 impl Tracer {
     /// Loads and attaches. Takes some milliseconds and blocks: call it off the session's thread.
-    pub fn load() -> Result<Self, TracerError> {
+    pub fn load(loader: Loader) -> Result<Self, TracerError> {
         let missing = privileges::missing_for_tracer();
         if !missing.is_empty() {
             return Err(TracerError::Capabilities(missing));
         }
         let debug = tracing::enabled!(target: Diagnostics::TARGET, tracing::Level::DEBUG);
         // A constant of the program: at 0 the verifier removes each log statement, with its arguments, before it runs.
-        let log_level = if debug { aya_log::Level::Debug as u8 } else { 0 };
-        let mut loader = EbpfLoader::new();
-        // No relocation is needed, and parsing the kernel's BTF would cost more memory than the whole agent.
-        loader.btf(None).override_global(aya_log::LEVEL, &log_level, true);
+        let log_level: &'static u8 = if debug { &(aya_log::Level::Debug as u8) } else { &0 };
+        let Loader(mut loader) = loader;
+        loader.override_global(aya_log::LEVEL, log_level, true);
         if !debug {
             // Nothing is written there: a page, the least that the kernel takes.
             loader.map_max_entries(
