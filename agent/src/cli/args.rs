@@ -22,7 +22,7 @@ pub struct Arguments {
     pub mode: Mode,
 
     /// `real` reads the driver's library; `simulated` the test simulator, and then every answer says so.
-    /// Named explicitly, the agent exits with 3 when it cannot be had
+    /// Named explicitly, the agent exits with 3 when there is no such library
     #[arg(long, value_enum, default_value = "real", env = "AGENT_NVML_MODE")]
     pub nvml_mode: NvmlMode,
 

@@ -124,10 +124,11 @@ fn not_live(state: State) -> Refused {
     }
 }
 
-/// A driver that hangs is there, and is what the session is for; one that is not there was demanded in vain.
+/// A library that is not there, or not of the kind asked for, was demanded in vain. One that is there and sick is what
+/// the session is for: its tools say what is wrong.
 async fn demand_nvml(node: &Node) -> Result<(), Refused> {
     match node.gpu.ask(|_| Ok(())).await {
-        Err(GpuError::Unavailable(unavailable)) => Err(Refused {
+        Err(GpuError::Unavailable(unavailable)) if !unavailable.is_sick() => Err(Refused {
             what: format!("--nvml-mode: {unavailable}"),
             remedy: unavailable.remedy(),
         }),

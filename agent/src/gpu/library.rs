@@ -79,6 +79,12 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
+    /// The library was found and does not start, or not yet.
+    #[must_use]
+    pub fn is_sick(&self) -> bool {
+        matches!(self, Self::Init { .. } | Self::Starting)
+    }
+
     /// What to do next.
     #[must_use]
     pub fn remedy(&self) -> String {

@@ -142,6 +142,10 @@ impl ServerHandler for Session {
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let mut news = resources::News::of(&self.node);
         let mut closing = self.closing.clone();
+        // The client knows of its subscription already: what has happened since then must not go untold.
+        if self.node.journal.end() != self.node.journal.start() {
+            news.tell_at_once();
+        }
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),

@@ -64,6 +64,11 @@ impl News {
         Self(newest)
     }
 
+    /// Makes the next wait return without waiting.
+    pub fn tell_at_once(&mut self) {
+        self.0.mark_changed();
+    }
+
     /// Waits for the next; false when there can be none any more.
     pub async fn next(&mut self) -> bool {
         self.0.changed().await.is_ok()

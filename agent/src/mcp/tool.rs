@@ -102,7 +102,7 @@ fn describe<T: Tool>() -> Result<Described, String> {
 }
 
 async fn answer<T: Tool>(node: Arc<Node>, input: JsonObject, call: Call) -> CallToolResult {
-    let input = match serde_json::from_value::<T::Input>(Value::Object(input)) {
+    let input = match serde_path_to_error::deserialize::<_, T::Input>(Value::Object(input)) {
         Ok(input) => input,
         Err(error) => {
             let next = format!("tools/list has the inputSchema of {}.", T::NAME);

@@ -1,0 +1,103 @@
+//! With which rights what works. `setpriv` (util-linux) takes them away.
+
+use std::process::Command;
+
+use anyhow::Result;
+use e2e::{Agent, agent_path, no_kernel, run, simulator};
+use serde_json::json;
+
+/// The agent on the simulator under `setpriv` with these options; `None` where that cannot be done.
+fn with(options: &[&str]) -> Option<Command> {
+    if !rustix::process::geteuid().is_root()
+        || run(Command::new("setpriv").arg("--version")).is_err()
+    {
+        return None;
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(options)
+        .arg(agent_path())
+        .args(["--nvml-mode", "simulated", "--nvml-library"])
+        .arg(simulator());
+    Some(command)
+}
+
+const NOBODY: &[&str] = &[
+    "--reuid",
+    "65532",
+    "--regid",
+    "65532",
+    "--clear-groups",
+    "--bounding-set",
+    "-all",
+    "--inh-caps",
+    "-all",
+    "--no-new-privs",
+];
+const TRACER: &[&str] = &["--bounding-set", "-all,+bpf,+perfmon", "--inh-caps", "-all"];
+const WHY: &str = "needs root and setpriv";
+
+#[test]
+fn uid_65532_without_a_capability_reads_nvml_and_says_that_it_does_not_hear() -> Result<()> {
+    let Some(mut command) = with(NOBODY) else {
+        crate::skip(
+            "privileges::uid_65532_without_a_capability_reads_nvml_and_says_that_it_does_not_hear",
+            WHY,
+        );
+        return Ok(());
+    };
+    let mut agent = Agent::spawn(&mut command)?;
+    agent.initialize()?;
+    assert_eq!(agent.ask("get_gpu_inventory", &json!({}))?["gpu_count"], 8);
+    let status = agent.ask("get_agent_status", &json!({}))?;
+    assert_eq!((&status["uid"], &status["capabilities"]), (&json!(65532), &json!([])));
+    let ebpf = status["sources"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|s| s["name"] == "ebpf")
+        .cloned()
+        .unwrap_or_default();
+    assert_eq!(ebpf["state"], "unavailable");
+    assert_eq!(ebpf["detail"], "missing CAP_BPF and CAP_PERFMON");
+    assert!(ebpf["remedy"].as_str().unwrap_or_default().contains("ebpf.enabled=true"));
+    Ok(())
+}
+
+#[test]
+fn ebpf_demanded_without_the_right_exits_with_3_reason_and_remedy() -> Result<()> {
+    let Some(mut command) = with(NOBODY) else {
+        crate::skip(
+            "privileges::ebpf_demanded_without_the_right_exits_with_3_reason_and_remedy",
+            WHY,
+        );
+        return Ok(());
+    };
+    let exit = run(command.args(["--ebpf", "on"]))?;
+    assert_eq!(exit.code, Some(3));
+    assert!(
+        exit.stderr.contains("CAP_BPF") && exit.stderr.contains("ebpf.enabled=true"),
+        "{}",
+        exit.stderr
+    );
+    Ok(())
+}
+
+#[test]
+fn cap_bpf_and_cap_perfmon_are_enough_to_hear() -> Result<()> {
+    const TEST: &str = "privileges::cap_bpf_and_cap_perfmon_are_enough_to_hear";
+    let (None, Some(mut command)) = (no_kernel(), with(TRACER)) else {
+        crate::skip(TEST, no_kernel().as_deref().unwrap_or(WHY));
+        return Ok(());
+    };
+    let mut agent = Agent::spawn(command.args(["--ebpf", "on"]))?;
+    agent.initialize()?;
+    let status = agent.ask("get_agent_status", &json!({}))?;
+    assert_eq!(status["capabilities"], json!(["CAP_BPF", "CAP_PERFMON"]));
+    e2e::print_to_kernel(
+        "NVRM: Xid (PCI:0000:a4:00): 79, pid=1, name=e2e, GPU has fallen off the bus.",
+    )?;
+    let arguments = json!({"gpu": "0000:a4:00.0", "since": "0-0", "max_events": 1});
+    assert_eq!(agent.ask("watch_gpu_events", &arguments)?["events"][0]["xid"]["code"], 79);
+    Ok(())
+}
