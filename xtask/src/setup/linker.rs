@@ -16,8 +16,8 @@ use crate::{cmd, paths, ui};
 /// The release that `setup` installs.
 const RELEASE: &str = "0.13.0";
 
-/// The cargo-binstall that is built where nothing else helps; newer ones need a newer Rust than ours.
-const BINSTALL: &str = "1.24.0";
+/// The cargo-binstall that is built where nothing else helps, the newest that our oldest Rust builds.
+const BINSTALL: &str = "1.21.1";
 
 /// LLVM majors that this release can be built against and that read what our compilers write,
 /// newest first. (It still has a feature for 21; the workspace's oldest compiler has LLVM 22.)
@@ -115,9 +115,17 @@ fn binstall(root: &Path) -> Result<()> {
     let ours = root.join("bin");
     let path = env::var_os("PATH").unwrap_or_default();
     cmd.env("PATH", env::join_paths(env::split_paths(&path).chain([ours]))?);
-    cmd.args(["binstall", "--no-confirm", "--force", "--disable-telemetry"]);
-    // Prebuilt or nothing: building is done by `build`, where the right LLVM is seen to.
-    cmd.args(["--disable-strategies", "compile", "--root"]).arg(root);
+    cmd.args([
+        "binstall",
+        "--no-confirm",
+        "--force",
+        "--disable-telemetry",
+        "--log-level",
+        "error",
+    ]);
+    // The project's own release or nothing. Building is done by `build`, where the right LLVM is
+    // seen to.
+    cmd.args(["--disable-strategies", "compile,quick-install", "--root"]).arg(root);
     cmd.arg(format!("bpf-linker@{RELEASE}"));
     cmd::quiet(&mut cmd, "fetching a prebuilt bpf-linker")
 }
@@ -125,6 +133,8 @@ fn binstall(root: &Path) -> Result<()> {
 fn build_binstall(root: &Path) -> Result<()> {
     let mut cmd = paths::cargo();
     cmd.args(["install", "cargo-binstall", "--version", BINSTALL, "--locked", "--root"]).arg(root);
+    // For one download: what builds soonest.
+    cmd.args(["--debug", "--no-default-features", "--features", "rustls,zstd-thin"]);
     cmd.arg("--target-dir").arg(paths::target()?.join("tools-build"));
     cmd::quiet(&mut cmd, "building cargo-binstall")
 }
