@@ -89,10 +89,17 @@ fn every_tool_has_schemas_honest_annotations_and_an_answer_of_both_kinds() -> Re
 fn the_answers_of_sixteen_full_gpus_stay_within_their_bound() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("sixteen.toml");
-    std::fs::write(
-        &path,
-        "profile = \"h100\"\ngpus = 16\n[all.ecc.volatile]\ndram_uncorrected = 1\n",
-    )?;
+    // The profile has the eight places of an HGX board; eight more make the largest node there is.
+    let mut content =
+        "profile = \"h100\"\ngpus = 16\n[all.ecc.volatile]\ndram_uncorrected = 1\n".to_owned();
+    for index in 8..16 {
+        let place = format!(
+            "pci.address = \"0001:{index:02x}:00.0\"\nidentity.module_id = {}\n",
+            index + 1
+        );
+        content += &format!("[[gpu]]\nindex = {index}\n{place}");
+    }
+    std::fs::write(&path, content)?;
     let mut agent = Agent::spawn(simulated().env("NVML_SIM_SCENARIO", &path))?;
     agent.initialize()?;
     for tool in ["get_gpu_inventory", "get_gpu_health"] {

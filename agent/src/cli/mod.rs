@@ -10,6 +10,7 @@ mod args;
 mod log;
 mod pause;
 mod session;
+mod stdout;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     Refused,
     args::{Arguments, Ebpf, Mode, NvmlMode},
+    stdout::DirectStdout,
 };
 use crate::{
     event::{Journal, Source},
@@ -83,7 +84,7 @@ async fn session(arguments: &Arguments, loader: Option<Loader>) -> Result<(), Re
         demand_nvml(&node).await?;
     }
     tokio::select! {
-        () = mcp::serve(Arc::clone(&node), tokio::io::stdin(), tokio::io::stdout()) => {}
+        () = mcp::serve(Arc::clone(&node), tokio::io::stdin(), DirectStdout::new()) => {}
         () = ended => tracing::info!("Ended by a signal."),
     }
     Ok(())
