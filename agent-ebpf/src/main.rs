@@ -49,7 +49,13 @@ pub fn console(ctx: RawTracePointContext) -> i32 {
     if !sent {
         count(counter::DROPPED);
     }
-    debug!(&ctx, "driver line of {} bytes printed by pid {}, sent: {}", printed, ctx.tgid(), u8::from(sent));
+    debug!(
+        &ctx,
+        "driver line of {} bytes printed by pid {}, sent: {}",
+        printed,
+        ctx.tgid(),
+        u8::from(sent)
+    );
     0
 }
 
@@ -63,7 +69,7 @@ struct Slot<const TEXT: usize> {
 /// Copies the line into a slot of its own; false when the ring buffer is full.
 #[inline(always)]
 fn send<const TEXT: usize>(text: *const u8, printed: usize) -> bool {
-    const { assert!(core::mem::size_of::<Slot<TEXT>>() == HEADER_LEN + TEXT) };
+    const { assert!(size_of::<Slot<TEXT>>() == HEADER_LEN + TEXT) };
     let Some(mut entry) = CONSOLE.reserve::<Slot<TEXT>>(0) else { return false };
     let slot = entry.as_mut_ptr();
     let len = core::hint::black_box(printed).min(TEXT);

@@ -164,11 +164,11 @@ fn a_cursor_continues_without_a_gap_and_filters_hold() -> Result<()> {
 #[test]
 fn a_storm_folds_and_the_answers_stay_small() -> Result<()> {
     let (_dir, mut log, mut agent) = replaying()?;
-    let long = "y".repeat(700);
+    let tail = "y".repeat(700);
     for round in 0..2000 {
-        writeln!(log, "{}", xid(0x3b, 45, &long))?;
+        writeln!(log, "{}", xid(0x3b, 45, &tail))?;
         if round % 100 == 0 {
-            writeln!(log, "{}", xid(0x43, 100 + round / 100, &long))?;
+            writeln!(log, "{}", xid(0x43, 100 + round / 100, &tail))?;
         }
     }
     drop(log);

@@ -90,15 +90,14 @@ fn the_answers_of_sixteen_full_gpus_stay_within_their_bound() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("sixteen.toml");
     // The profile has the eight places of an HGX board; eight more make the largest node there is.
-    let mut content =
+    let more = (8..16).map(|index| {
+        let place =
+            format!("pci.address = \"0001:{index:02x}:00.0\"\nidentity.module_id = {}", index + 1);
+        format!("[[gpu]]\nindex = {index}\n{place}\n")
+    });
+    let sick =
         "profile = \"h100\"\ngpus = 16\n[all.ecc.volatile]\ndram_uncorrected = 1\n".to_owned();
-    for index in 8..16 {
-        let place = format!(
-            "pci.address = \"0001:{index:02x}:00.0\"\nidentity.module_id = {}\n",
-            index + 1
-        );
-        content += &format!("[[gpu]]\nindex = {index}\n{place}");
-    }
+    let content: String = std::iter::once(sick).chain(more).collect();
     std::fs::write(&path, content)?;
     let mut agent = Agent::spawn(simulated().env("NVML_SIM_SCENARIO", &path))?;
     agent.initialize()?;

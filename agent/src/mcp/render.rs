@@ -24,6 +24,11 @@ pub fn bounded(text: &str, limit: usize) -> String {
     out
 }
 
+/// A count with its noun, in the plural where there is not just one.
+pub fn count(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A byte count as people say it, in binary units as NVML's tools do.
 pub fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];

@@ -4,8 +4,8 @@
 //! first and last line; the group that began first stands first. Meaning and actions are those of NVIDIA's Xid catalogue.
 //!
 //! ```text
-//! 2 kinds of fault, 9 events since 2026-11-21T20:40:00Z. Worst: fatal → RESTART_BM: Drain the node and reboot it; …
-//! 1x fatal  0000:61:00.0  Xid 79 GPU has fallen off the bus  → RESTART_BM  2026-11-21T20:41:03.118203Z
+//! 9 faults, 2 distinct, since 2026-11-21T20:40:00.000000Z. Worst: fatal → RESTART_BM: Drain the node and reboot it; …
+//! 1x #1 2026-11-21T21:50:07.426868Z  fatal  0000:df:00.0  Xid 79 The GPU does not answer on PCIe any more.  → RESTART_BM
 //! ```
 
 use std::fmt::Write as _;
@@ -186,9 +186,9 @@ impl Answer for Analysis {
     fn text(&self) -> String {
         let mut text = match self.worst {
             Some(worst) => format!(
-                "{} kinds of fault, {} events since {}. Worst: {} → {}",
+                "{}, {} distinct, since {}. Worst: {} → {}",
+                render::count(self.event_count, "fault"),
                 self.groups.len() + self.groups_omitted,
-                self.event_count,
                 self.listening_since,
                 worst.severity().name(),
                 self.recommendation
@@ -201,7 +201,7 @@ impl Answer for Analysis {
         if self.groups_omitted > 0 {
             let _ = write!(
                 text,
-                "\n{} kinds more; narrow with gpu, codes or min_severity.",
+                "\n{} more distinct faults; narrow with gpu, codes or min_severity.",
                 self.groups_omitted
             );
         }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 8 GPUs, driver 580.95.05, CUDA 13.0, NVML 13.580.95.05
-//! GPU 0  0000:1b:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 74.1 GiB used  71 °C  692 W of 700 W  100 % busy
+//! GPU 0  0000:1b:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 79.0 GiB used  58 °C  698 W of 700 W  100 % busy
 //! ```
 
 use std::fmt::Write as _;
@@ -251,9 +251,8 @@ impl Answer for Inventory {
     fn text(&self) -> String {
         let or = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
         let mut text = format!(
-            "{} GPU{}, driver {}, CUDA {}, NVML {}",
-            self.gpu_count,
-            if self.gpu_count == 1 { "" } else { "s" },
+            "{}, driver {}, CUDA {}, NVML {}",
+            render::count(self.gpu_count.into(), "GPU"),
             or(&self.driver_version),
             or(&self.cuda_version),
             or(&self.nvml_version)

@@ -6,8 +6,8 @@
 //! the events, the next cursor, and how many were lost where.
 //!
 //! ```text
-//! 1 event in 3.2 s (max_events), nothing lost. Continue with since: 643d9a1f0c3c4-1
-//! #1 2026-11-21T20:41:03.118203Z  fatal  0000:61:00.0  Xid 79 GPU has fallen off the bus  → RESTART_BM
+//! 1 event in 0.5 s (ended by max_events), lost: 0 in the journal, 0 in the ring buffer. Continue with since: 660d0580b9a82-1
+//! #1 2026-11-21T21:50:07.426868Z  fatal  0000:df:00.0  Xid 79 The GPU does not answer on PCIe any more.  → RESTART_BM
 //! ```
 
 use std::{
@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     event::{Cursor, Event, Filter},
-    mcp::tool::{Answer, Call, Refusal, Tool},
+    mcp::{
+        render,
+        tool::{Answer, Call, Refusal, Tool},
+    },
     node::Node,
 };
 
@@ -235,10 +238,9 @@ fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal
 
 impl Answer for Watched {
     fn text(&self) -> String {
-        let count = self.events.len();
         let mut text = format!(
-            "{count} event{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer. Continue with since: {}",
-            if count == 1 { "" } else { "s" },
+            "{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer. Continue with since: {}",
+            render::count(self.events.len() as u64, "event"),
             self.listened_ms / 1000,
             self.listened_ms % 1000 / 100,
             serde_json::to_value(self.ended_by)
