@@ -9,8 +9,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
-    reason = "helpers of tests, which say what they expect by panicking and why they skip on stdout"
+    reason = "helpers of tests, which say what they expect by panicking"
 )]
 
 use std::{
@@ -160,7 +159,7 @@ fn stderr(out: &Output) -> String {
 }
 
 fn skip(test: &str, why: &str) {
-    println!("skipped: chart::{test}: {why}");
+    crate::skip(&format!("chart::{test}"), why);
 }
 
 #[test]

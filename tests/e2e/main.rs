@@ -4,6 +4,7 @@
 //! that CI's machines could have run.
 
 mod bad_input;
+mod chart;
 mod clients;
 mod kernel;
 mod nvml;

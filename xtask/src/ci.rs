@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::build::{self, BPF_OBJECT};
-use crate::{cmd, paths, setup, test, ui};
+use crate::{cmd, docs, paths, setup, test, ui};
 
 /// The task: stops at the first step that fails; the times are printed either way.
 pub(crate) fn run() -> Result<()> {
@@ -31,6 +31,8 @@ fn steps(times: &mut Vec<String>, closing_lines: &mut Vec<String>) -> Result<()>
         cmd::visible(paths::cargo().args(["fmt", "--all", "--check"]))
             .context("the code is not formatted: run `cargo fmt --all`")
     })?;
+
+    timed(times, "generated documents", docs::check)?;
 
     // Clippy compiles the agent, which embeds the object. The compiler for BPF has no clippy of
     // its own; there, warnings are errors.

@@ -2,10 +2,12 @@
 //! contributor needs no other tool. `cargo xtask help` lists the tasks; each lives in the file of
 //! its name.
 
+mod bench;
 mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod docs;
 mod paths;
 mod setup;
 mod summary;
@@ -34,6 +36,10 @@ enum Task {
     Demo(demo::Args),
     /// Build, then run every test of the workspace.
     Test,
+    /// Run the benchmarks on the release build.
+    Bench(bench::Args),
+    /// Write docs/tools.md from the manuals in the tools' sources.
+    Docs(docs::Args),
     /// What a change must pass: formatting, clippy, the NVML-only build, every test.
     Ci,
 }
@@ -54,6 +60,8 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Build(args) => build::run(args).map(|_| ()),
         Task::Demo(args) => demo::run(args),
         Task::Test => test::run(),
+        Task::Bench(args) => bench::run(args),
+        Task::Docs(args) => docs::run(args),
         Task::Ci => ci::run(),
     }
 }

@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | `E2E_AGENT` | the agent to test |
 //! | `E2E_SIM_DIR` | the directory of the simulator, `libnvidia-ml.so.1` |
-//! | `E2E_PYTHON` | a Python that has `pynvml` and `mcp` |
+//! | `E2E_PYTHON` | a Python that has `pynvml`, `mcp` and `kubernetes_validate` |
+//! | `E2E_HELM` | Helm 3 and Helm 4, separated as in `PATH` |
 //! | `AGENT_BPF_OBJECT` | the BPF object, for a debug build of the agent with its tests |
 
 use std::env;
@@ -50,13 +51,14 @@ impl Outcome {
 /// Sets up, builds and runs everything. An error here is one that kept the tests from running.
 pub(crate) fn all(args: &build::Args, in_ci: bool) -> Result<Outcome> {
     let python = setup::python()?;
+    let helms = env::join_paths(setup::helms()?).context("the path of a helm has a colon in it")?;
     let built = build::run(args)?;
 
     ui::step("the tests");
     let mut tests = paths::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
     tests.env("E2E_AGENT", &built.agent).env("E2E_SIM_DIR", &built.sim_dir);
-    tests.env("E2E_PYTHON", python);
+    tests.env("E2E_PYTHON", python).env("E2E_HELM", helms);
     if let Some(object) = &built.bpf_object {
         tests.env(BPF_OBJECT, object);
     }

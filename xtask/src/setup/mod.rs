@@ -8,10 +8,12 @@
 //! | rustc with rust-src | rustup, else Debian's `rustc-web` | rustup's home, `/usr` |
 //! | bpf-linker | cargo-binstall, else built against the distribution's LLVM | [`paths::tools`] |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
+//! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
 //! | rustfmt, clippy (ci) | rustup | rustup's home |
 
 mod apt;
 mod components;
+mod helm;
 mod linker;
 mod python;
 mod rustc;
@@ -40,6 +42,8 @@ pub(crate) fn everything() -> Result<()> {
     ui::item("rustc for BPF", tools.rustc.describe());
     ui::item("bpf-linker", tools.linker.describe());
     ui::item("Python for tests", python()?.display().to_string());
+    let helms: Vec<String> = helms()?.iter().map(|helm| helm.display().to_string()).collect();
+    ui::item("helm for tests", helms.join(", "));
     ui::item("checks", components::ensure()?);
     ui::item("own tools in", paths::tools()?.display().to_string());
     Ok(())
@@ -48,6 +52,11 @@ pub(crate) fn everything() -> Result<()> {
 /// A Python with the clients that the tests use.
 pub(crate) fn python() -> Result<PathBuf> {
     python::ensure(&Apt::detect())
+}
+
+/// Helm 3 and Helm 4, for the tests of the chart.
+pub(crate) fn helms() -> Result<Vec<PathBuf>> {
+    helm::ensure(&python()?)
 }
 
 /// rustfmt and clippy.

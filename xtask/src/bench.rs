@@ -1,0 +1,32 @@
+//! `cargo xtask bench [NAME]`: the benchmarks, on the release build.
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `latency` | from the kernel's print to the client's line; as root |
+//! | `cold-start` | from the start of the process to its first answer, and its peak memory |
+//!
+//! Figures are of this machine at this moment. No test asserts them.
+
+use anyhow::Result;
+
+use crate::{build, cmd, paths, ui};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One benchmark; all when left out.
+    name: Option<String>,
+}
+
+/// The task.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let built = build::run(&build::Args::default())?;
+    ui::step("the benchmarks");
+    let mut bench = paths::cargo();
+    bench.args(["bench", "--quiet", "--package", "e2e"]);
+    match &args.name {
+        Some(name) => bench.args(["--bench", name]),
+        None => bench.args(["--bench", "*"]),
+    };
+    bench.env("E2E_AGENT", &built.agent).env("E2E_SIM_DIR", &built.sim_dir);
+    cmd::visible(&mut bench)
+}
