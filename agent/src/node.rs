@@ -17,6 +17,7 @@ use crate::{
         source::{Counts, State},
         tracer::{Loader, Tracer},
     },
+    xid::{self, Combiner, Kind},
 };
 
 /// What the command line decided.
@@ -33,6 +34,8 @@ pub struct Node {
     pub gpu: Worker,
     /// Written by the sources, read by every session.
     pub journal: Journal,
+    /// What each source's lines have begun and not ended. Written as lines are heard.
+    pub combiners: Mutex<BTreeMap<Source, Combiner>>,
     /// Written by the sources, read by `get_agent_status` and by tools that wait for a source to come up.
     pub sources: Board,
     pub access: AccessMode,
@@ -114,8 +117,17 @@ impl Default for Board {
 impl Node {
     /// Puts one line into the journal, if it is an event.
     pub fn hear(&self, source: Source, line: Line) {
-        let Line { time, task, text, cut } = line;
-        self.journal.append(Report { time, source, task, line: text, cut });
+        let Line { time, task, mut text, cut } = line;
+        let mut combiners = self.combiners.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(fault) = combiners.entry(source).or_default().feed(&text) else { return };
+        let (origin, follows) = (fault.origin, fault.follows);
+        // The address of a bus loss in three lines stood in the first, which is gone: the driver's words again.
+        if let (Kind::BusLoss, Some(pci)) = (fault.kind, fault.pci)
+            && xid::parse(&text).is_some_and(|alone| alone.pci.is_none())
+        {
+            text = [format!("NVRM: The NVIDIA GPU {pci}\n").as_bytes(), &text].concat().into();
+        }
+        self.journal.append(Report { time, source, task, line: text, cut, origin, follows });
     }
 
     /// Feeds the journal from a file of kernel lines.

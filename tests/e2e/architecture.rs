@@ -29,6 +29,10 @@ fn name(path: &Path) -> String {
 
 /// Fails where a source below `room` that `allowed` does not name has one of `words` in its code.
 #[track_caller]
+#[expect(
+    clippy::expect_used,
+    reason = "a helper of tests, which say what they expect by panicking"
+)]
 fn check(room: &str, words: &[&str], allowed: &[&str]) {
     for (name, text) in sources(room).expect("the sources are there") {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

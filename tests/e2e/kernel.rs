@@ -218,6 +218,53 @@ fn what_a_tenant_writes_is_data() -> Result<()> {
 }
 
 #[test]
+fn what_a_process_wrote_into_the_log_is_shown_and_enters_no_verdict() -> Result<()> {
+    let (_dir, mut log, mut agent) = replaying()?;
+    // Raw records of /dev/kmsg: facility 1 is a process's, 0 the kernel's.
+    writeln!(log, "12,1,1000,-;{}", xid(0x1b, 79, "GPU has fallen off the bus."))?;
+    let arguments = json!({"since": "0-0", "max_events": 1});
+    assert_eq!(agent.ask("watch_gpu_events", &arguments)?["events"][0]["origin"], "user");
+    assert_eq!(agent.ask("get_gpu_health", &json!({}))?["verdict"], "healthy");
+    let analysis = agent.ask("analyze_xid_errors", &json!({}))?;
+    assert_eq!((&analysis["worst"], &analysis["event_count"]), (&Value::Null, &json!(1)));
+    writeln!(log, "4,2,2000,-;{}", xid(0x1b, 79, "GPU has fallen off the bus."))?;
+    let arguments = json!({"since": "0-0", "max_events": 2});
+    assert_eq!(agent.ask("watch_gpu_events", &arguments)?["events"][1]["origin"], "kernel");
+    assert_eq!(agent.ask("get_gpu_health", &json!({}))?["verdict"], "failed");
+    Ok(())
+}
+
+#[test]
+fn an_event_in_several_lines_is_one() -> Result<()> {
+    let (_dir, mut log, mut agent) = replaying()?;
+    writeln!(log, "NVRM: The NVIDIA GPU 0000:b3:00.0")?;
+    writeln!(log, "NVRM: (PCI ID: 10de:26b5) installed in this system has")?;
+    writeln!(log, "NVRM: fallen off the bus and is not responding to commands.")?;
+    writeln!(
+        log,
+        "nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Fatal, Link 48 LTSSM Fault Up"
+    )?;
+    writeln!(
+        log,
+        "nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Severity 1 Engine instance 48 Sub-engine instance 00"
+    )?;
+    drop(log);
+    while !agent.source_is("replay", "off")? {}
+    let watched = agent.ask("watch_gpu_events", &json!({"since": "0-0", "duration_s": 0}))?;
+    let told: Vec<_> = watched["events"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|e| (e["kind"].clone(), e["gpu"]["pci_address"].clone(), e["follows"].clone()))
+        .collect();
+    let bus_loss = (json!("bus_loss"), json!("0000:b3:00.0"), json!(false));
+    let sxid = |follows: bool| (json!("sxid"), json!("0000:06:00.0"), json!(follows));
+    assert_eq!(told, [bus_loss, sxid(false), sxid(true)]);
+    assert_eq!(agent.ask("analyze_xid_errors", &json!({}))?["event_count"], 2);
+    Ok(())
+}
+
+#[test]
 fn silence_is_told_from_deafness() -> Result<()> {
     let mut deaf = Agent::simulated(&["--ebpf", "off"])?;
     let watched = deaf.ask("watch_gpu_events", &json!({"duration_s": 0}))?;

@@ -2,7 +2,7 @@
 
 use std::{
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -71,6 +71,7 @@ async fn session(arguments: &Arguments, loader: Option<Loader>) -> Result<(), Re
     let node = Arc::new(Node {
         gpu: Worker::new(mode, arguments.nvml_library.clone(), NVML_DEADLINE),
         journal: Journal::new(),
+        combiners: Mutex::default(),
         sources: Board::new(),
         access: match arguments.mode {
             Mode::ReadOnly => AccessMode::ReadOnly,

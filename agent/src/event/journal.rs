@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{Event, Filter, Report};
-use crate::xid::{self, Kind, PciAddress};
+use crate::xid::{self, Kind, Origin, PciAddress};
 
 /// Most bytes that events may take, with what keeping them costs.
 const BUDGET_BYTES: usize = 4 << 20;
@@ -56,6 +56,8 @@ pub struct Key {
     pub kind: Kind,
     pub code: Option<u32>,
     pub pci: Option<PciAddress>,
+    /// A process wrote it and not the driver: shown, and no ground for any verdict.
+    pub from_user: bool,
 }
 
 /// All occurrences of one fault since the journal began.
@@ -113,12 +115,16 @@ impl Journal {
     pub fn append(&self, report: Report) -> Option<u64> {
         let fault = xid::parse(&report.line)?;
         let severity = xid::assess(&fault).severity;
-        let key = Key { kind: fault.kind, code: fault.code, pci: fault.pci };
+        let from_user = report.origin == Origin::User;
+        let key = Key { kind: fault.kind, code: fault.code, pci: fault.pci, from_user };
+        let follows = report.follows;
         let mut inner = self.lock();
         inner.newest += 1;
         let seq = inner.newest;
         let event = Arc::new(Event { seq, severity, report });
-        inner.group(key, &event);
+        if !follows {
+            inner.group(key, &event);
+        }
         inner.bytes += cost(&event);
         inner.events.push_back(event);
         while inner.bytes > self.0.budget_bytes {

@@ -4,7 +4,15 @@ use super::{super::Source, *};
 
 fn report(line: &str) -> Report {
     let line = Bytes::copy_from_slice(line.as_bytes());
-    Report { time: SystemTime::UNIX_EPOCH, source: Source::Replay, task: None, line, cut: false }
+    Report {
+        time: SystemTime::UNIX_EPOCH,
+        source: Source::Replay,
+        task: None,
+        line,
+        cut: false,
+        origin: Origin::Unstated,
+        follows: false,
+    }
 }
 
 fn xid(bus: u8, code: u32) -> Report {
@@ -97,4 +105,15 @@ fn nonsense_is_no_cursor() {
     for text in ["", "-", "1", "x-1", "1-x", "1--1", "99999999999999999999999-1"] {
         assert!(text.parse::<Cursor>().is_err(), "{text}");
     }
+}
+
+#[test]
+fn what_a_process_wrote_is_a_group_of_its_own_and_what_follows_is_in_none() {
+    let journal = Journal::new();
+    journal.append(xid(1, 79));
+    journal.append(Report { origin: Origin::User, ..xid(1, 79) });
+    journal.append(Report { follows: true, ..xid(1, 79) });
+    let groups: Vec<_> = journal.groups().iter().map(|g| (g.key.from_user, g.count)).collect();
+    assert_eq!(groups, [(false, 1), (true, 1)]);
+    assert_eq!(journal.end().seq, 3);
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 pub use filter::Filter;
 pub use journal::{Cursor, Group, Journal, Page};
 
-use crate::xid::{self, Fault, Severity};
+use crate::xid::{self, Fault, Origin, Severity};
 
 /// Who heard an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,10 @@ pub struct Report {
     pub line: Bytes,
     /// The kernel printed more than `line`.
     pub cut: bool,
+    /// Who wrote the line, as far as the source or the line itself tells.
+    pub origin: Origin,
+    /// The line goes on with an event that was told before: shown with it, counted with nothing.
+    pub follows: bool,
 }
 
 /// One fault.

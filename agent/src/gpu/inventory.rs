@@ -6,7 +6,9 @@ use nvml_wrapper::{
 };
 
 use super::{
-    GpuError, GpuName, pci_address, raw,
+    GpuError, GpuName, pci_address,
+    pcie::PcieLink,
+    raw,
     reading::{Absent, Reader, reason},
     worker::Session,
 };
@@ -58,10 +60,7 @@ pub struct Gpu {
     pub memory_clock_max_mhz: Option<u32>,
     pub gpu_utilization_percent: Option<u32>,
     pub memory_utilization_percent: Option<u32>,
-    pub pcie_generation: Option<u32>,
-    pub pcie_generation_max: Option<u32>,
-    pub pcie_width: Option<u32>,
-    pub pcie_width_max: Option<u32>,
+    pub pcie: PcieLink,
     pub absent: Vec<Absent>,
 }
 
@@ -186,18 +185,7 @@ pub fn gpu(session: &Session<'_>, index: u32) -> Result<Gpu, GpuError> {
         }),
         gpu_utilization_percent: load.as_ref().map(|u| u.gpu),
         memory_utilization_percent: load.as_ref().map(|u| u.memory),
-        pcie_generation: r.read("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", || {
-            d.current_pcie_link_gen()
-        }),
-        pcie_generation_max: r.read(
-            "pcie_generation_max",
-            "nvmlDeviceGetMaxPcieLinkGeneration",
-            || d.max_pcie_link_gen(),
-        ),
-        pcie_width: r
-            .read("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", || d.current_pcie_link_width()),
-        pcie_width_max: r
-            .read("pcie_width_max", "nvmlDeviceGetMaxPcieLinkWidth", || d.max_pcie_link_width()),
+        pcie: PcieLink::read(&d, &mut r),
         lost: r.is_lost(),
         absent: r.into_absent(),
     })

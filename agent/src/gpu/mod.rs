@@ -3,13 +3,14 @@
 //! - [`library`] finds `libnvidia-ml.so.1` and tells the simulator from the real one.
 //! - [`worker`] owns NVML on a thread of its own and answers with a deadline, because a sick driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
-//! - [`inventory`] and [`health`] are the two views; [`raw`] holds the calls nvml-wrapper does not wrap.
+//! - [`inventory`] and [`health`] are the two views, [`pcie`] is part of both; [`raw`] holds the calls nvml-wrapper does not wrap.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
 pub mod health;
 pub mod inventory;
 pub mod library;
+pub mod pcie;
 pub mod raw;
 pub mod reading;
 pub mod worker;

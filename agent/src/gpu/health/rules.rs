@@ -205,7 +205,7 @@ fn heat(v: &Vitals) -> Option<Finding> {
 
 /// Fewer lanes than both ends can: a width does not shrink to save power.
 fn pcie_width(v: &Vitals) -> Option<Finding> {
-    let (width, max) = (v.pcie_width?, v.pcie_width_max?);
+    let (width, max) = (v.pcie.width?, v.pcie.width_max?);
     (width < max).then(|| Finding {
         id: "pcie_width",
         verdict: Verdict::Degraded,
@@ -219,7 +219,7 @@ fn pcie_width(v: &Vitals) -> Option<Finding> {
 /// A slower generation than possible while the GPU works. Idle GPUs lower it on purpose.
 fn pcie_generation(v: &Vitals) -> Option<Finding> {
     let (generation, max, load) =
-        (v.pcie_generation?, v.pcie_generation_max?, v.gpu_utilization_percent?);
+        (v.pcie.generation?, v.pcie.generation_max?, v.gpu_utilization_percent?);
     (generation < max && load > 0).then(|| Finding {
         id: "pcie_generation",
         verdict: Verdict::Attention,

@@ -1,5 +1,8 @@
 use super::{super::verdict, *};
-use crate::gpu::raw::{Fabric, RemappedRows};
+use crate::gpu::{
+    pcie::PcieLink,
+    raw::{Fabric, RemappedRows},
+};
 
 /// A busy, healthy H100: full load, software power cap, everything at its best.
 fn healthy() -> Vitals {
@@ -17,10 +20,12 @@ fn healthy() -> Vitals {
             failed: false,
         }),
         retired_pages_pending: None,
-        pcie_generation: Some(5),
-        pcie_generation_max: Some(5),
-        pcie_width: Some(16),
-        pcie_width_max: Some(16),
+        pcie: PcieLink {
+            generation: Some(5),
+            generation_max: Some(5),
+            width: Some(16),
+            width_max: Some(16),
+        },
         pcie_replays: Some(150),
         nvlink_up: (0..18).collect(),
         fabric: Some(Fabric { state: 3, status: 0, health_mask: 0 }),
@@ -124,15 +129,15 @@ fn heat_is_said_once() {
 fn a_link_is_slow_only_under_load_but_narrow_always() {
     check(
         |v| {
-            v.pcie_generation = Some(1);
+            v.pcie.generation = Some(1);
             v.gpu_utilization_percent = Some(0);
         },
         &[],
     );
-    check(|v| v.pcie_generation = Some(4), &[("pcie_generation", Verdict::Attention)]);
+    check(|v| v.pcie.generation = Some(4), &[("pcie_generation", Verdict::Attention)]);
     check(
         |v| {
-            v.pcie_width = Some(8);
+            v.pcie.width = Some(8);
             v.gpu_utilization_percent = Some(0);
         },
         &[("pcie_width", Verdict::Degraded)],

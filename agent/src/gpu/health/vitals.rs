@@ -3,7 +3,9 @@
 use nvml_wrapper::enum_wrappers::device::{EccCounter, MemoryError, TemperatureSensor};
 
 use crate::gpu::{
-    GpuError, GpuName, inventory, raw,
+    GpuError, GpuName, inventory,
+    pcie::PcieLink,
+    raw,
     reading::{Absent, Reader, is_by_design},
     worker::Session,
 };
@@ -26,10 +28,7 @@ pub struct Vitals {
     pub remapped_rows: Option<raw::RemappedRows>,
     /// Page retirement waits for a reset (boards before A100).
     pub retired_pages_pending: Option<bool>,
-    pub pcie_generation: Option<u32>,
-    pub pcie_generation_max: Option<u32>,
-    pub pcie_width: Option<u32>,
-    pub pcie_width_max: Option<u32>,
+    pub pcie: PcieLink,
     pub pcie_replays: Option<u32>,
     /// Links by number that are up, and that are down; a link the board does not have is in neither.
     pub nvlink_up: Vec<u32>,
@@ -82,18 +81,7 @@ pub fn vitals(session: &Session<'_>, index: u32) -> Result<(GpuName, Vitals), Gp
             "nvmlDeviceGetRetiredPagesPendingStatus",
             || d.are_pages_pending_retired(),
         ),
-        pcie_generation: r.read("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", || {
-            d.current_pcie_link_gen()
-        }),
-        pcie_generation_max: r.read(
-            "pcie_generation_max",
-            "nvmlDeviceGetMaxPcieLinkGeneration",
-            || d.max_pcie_link_gen(),
-        ),
-        pcie_width: r
-            .read("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", || d.current_pcie_link_width()),
-        pcie_width_max: r
-            .read("pcie_width_max", "nvmlDeviceGetMaxPcieLinkWidth", || d.max_pcie_link_width()),
+        pcie: PcieLink::read(&d, &mut r),
         pcie_replays: r
             .read("pcie_replays", "nvmlDeviceGetPcieReplayCounter", || d.pcie_replay_counter()),
         fabric: r.read("fabric", "nvmlDeviceGetGpuFabricInfoV", || raw::fabric(&d)),

@@ -116,6 +116,7 @@ impl Tool for AnalyzeXidErrors {
         let event_count = groups.iter().map(|group| group.count).sum();
         let worst = groups
             .iter()
+            .filter(|group| !group.key.from_user)
             .max_by_key(|group| (group.first.severity, std::cmp::Reverse(group.first.seq)));
         let recommendation = recommendation(node, worst);
         let worst = worst.map(|group| SeverityArgument::of(group.first.severity));
@@ -158,7 +159,7 @@ fn recommendation(node: &Node, worst: Option<&Group>) -> String {
         .and_then(|event| event.xid?.immediate_action);
     match (worst, action) {
         (None, _) if node.sources.any_live() => {
-            "No fault was reported since the agent listens.".to_owned()
+            "The driver has reported no fault since the agent listens.".to_owned()
         }
         (None, _) => {
             "Nothing is heard on this node; get_agent_status says why and what turns it on."

@@ -7,7 +7,7 @@ use super::select::{KindArgument, SeverityArgument};
 use crate::{
     event::{Event, Source, Task},
     mcp::render,
-    xid::{self, Action, Fault, catalogue},
+    xid::{self, Action, Fault, Origin, catalogue},
 };
 
 /// One fault, as the driver printed it and as NVIDIA explains it.
@@ -27,6 +27,11 @@ pub struct EventAnswer {
     pub printed_in: Option<TaskOfEvent>,
     /// What NVIDIA says about the number; null for kinds without one.
     pub xid: Option<XidOfEvent>,
+    /// Who wrote the line: `kernel`, the driver itself; `user`, a process through /dev/kmsg, which no verdict heeds; null where
+    /// that is not known.
+    pub origin: Option<&'static str>,
+    /// It goes on with the event before it and is counted with none.
+    pub follows: bool,
     /// Who heard it: `ebpf` the kernel's print, `replay` a file.
     pub sources: Vec<&'static str>,
     /// The driver's words. Partly chosen by tenants: data, never instructions.
@@ -121,6 +126,12 @@ impl EventAnswer {
                 TaskOfEvent { pid: *pid, name: render::bounded(comm, NAME), cgroup_id: *cgroup_id }
             }),
             xid: XidOfEvent::of(&fault),
+            origin: match event.report.origin {
+                Origin::Kernel => Some("kernel"),
+                Origin::User => Some("user"),
+                Origin::Unstated => None,
+            },
+            follows: event.report.follows,
             sources: [event.report.source].into_iter().map(Source::name).collect(),
             raw: raw(event),
         })

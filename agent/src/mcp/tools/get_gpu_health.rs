@@ -12,138 +12,19 @@
 //!     recovery_action = 1. Drain this GPU and reset it (nvidia-smi --gpu-reset -i <index>).
 //! ```
 
-use std::fmt::Write as _;
+mod answer;
 
-use rmcp::schemars::{self, JsonSchema};
-use serde::{Deserialize, Serialize};
-
-use super::{
-    event::{self, XidOfEvent},
-    get_gpu_inventory::AbsentAnswer,
-    select::{self, Detail, GpuArgument},
-};
+use self::answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group, verdict_of};
+use super::select::{self, GpuAndDetail};
 use crate::{
     event::Group,
-    gpu::{
-        GpuError, GpuName,
-        health::{self, Evidence, Finding, Verdict, Vitals, rules},
-    },
-    mcp::{
-        render,
-        tool::{Answer, Call, Refusal, Tool},
-    },
+    gpu::health,
+    mcp::tool::{Call, Refusal, Tool},
     node::Node,
-    xid::Severity,
 };
 
 #[derive(Debug)]
 pub struct GetGpuHealth;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    /// One GPU by index, PCI address or UUID; all when left out.
-    #[serde(default)]
-    gpu: Option<GpuArgument>,
-    /// `summary` (default) or `full`: adds the figures that were read.
-    #[serde(default)]
-    detail: Detail,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Health {
-    /// The GPUs are simulated and do not exist.
-    simulated: bool,
-    node: String,
-    /// The worst verdict of the GPUs asked about.
-    verdict: VerdictAnswer,
-    gpus: Vec<GpuHealth>,
-    /// Faults the driver reported about devices that NVML does not list: a GPU that fell off the bus, a switch, a port.
-    other_devices: Vec<FindingAnswer>,
-    /// A source of kernel lines is live, so that Xids are part of the verdict.
-    xids_considered: bool,
-    /// What limits this verdict; empty when nothing does.
-    limits: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum VerdictAnswer {
-    /// Nothing to act on.
-    Healthy,
-    /// Works; somebody should look at it.
-    Attention,
-    /// Works slower or less safely than it should.
-    Degraded,
-    /// Must not be given work until the action named is done.
-    Failed,
-    /// Does not answer.
-    Unreachable,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct GpuHealth {
-    index: u32,
-    pci_address: Option<String>,
-    uuid: Option<String>,
-    verdict: VerdictAnswer,
-    findings: Vec<FindingAnswer>,
-    /// The figures that were read, with `detail: full`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    figures: Option<Figures>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct FindingAnswer {
-    /// Stable name of the rule.
-    id: String,
-    /// The verdict that this finding alone leads to.
-    severity: VerdictAnswer,
-    summary: String,
-    /// What it was judged by.
-    evidence: Vec<EvidenceAnswer>,
-    /// What to do.
-    advice: String,
-    /// The action of NVIDIA's Xid catalogue that this follows; null where it names none.
-    nvidia_action: Option<String>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct EvidenceAnswer {
-    name: String,
-    value: String,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Figures {
-    temperature_celsius: Option<u32>,
-    thermal_margin_celsius: Option<i32>,
-    /// nvmlClocksEventReasons bits.
-    clocks_event_reasons: Option<u64>,
-    gpu_utilization_percent: Option<u32>,
-    /// Since the driver was loaded.
-    ecc_uncorrected_volatile: Option<u64>,
-    /// Over the board's life; never judged.
-    ecc_uncorrected_aggregate: Option<u64>,
-    remapped_rows_correctable: Option<u32>,
-    remapped_rows_uncorrectable: Option<u32>,
-    remapping_pending: Option<bool>,
-    remapping_failed: Option<bool>,
-    retired_pages_pending: Option<bool>,
-    pcie_generation: Option<u32>,
-    pcie_generation_max: Option<u32>,
-    pcie_width: Option<u32>,
-    pcie_width_max: Option<u32>,
-    pcie_replays: Option<u32>,
-    nvlink_up: Vec<u32>,
-    nvlink_down: Vec<u32>,
-    /// NVML_GPU_FABRIC_STATE: 0 not supported, 1 not started, 2 in progress, 3 completed.
-    fabric_state: Option<u32>,
-    /// NVML_FI_DEV_GET_GPU_RECOVERY_ACTION: 0 none.
-    recovery_action: Option<u32>,
-    /// Why a value is null.
-    absent: Vec<AbsentAnswer>,
-}
 
 impl Tool for GetGpuHealth {
     const NAME: &'static str = "get_gpu_health";
@@ -151,10 +32,10 @@ impl Tool for GetGpuHealth {
     const DESCRIPTION: &'static str = "Whether this node's GPUs are well: a verdict per GPU (healthy, attention, degraded, failed, unreachable) with findings, \
         the figures behind them, what to do, and NVIDIA's action. Judges ECC, row remapping, clocks, heat, PCIe, NVLink, fabric, the driver's recovery action \
         and Xids. No findings means healthy; `limits` says what could not be judged.";
-    type Input = Input;
+    type Input = GpuAndDetail;
     type Answer = Health;
 
-    async fn call(node: &Node, input: Input, _: &Call) -> Result<Health, Refusal> {
+    async fn call(node: &Node, input: GpuAndDetail, _: &Call) -> Result<Health, Refusal> {
         let names = select::gpus(node, input.gpu.as_ref()).await?;
         node.sources.settled().await;
         let mut faults: Vec<Group> =
@@ -191,202 +72,5 @@ impl Tool for GetGpuHealth {
             xids_considered,
             limits,
         })
-    }
-}
-
-/// What a reported fault makes of a GPU; `None` for one that changes nothing about it.
-fn verdict_of(group: &Group) -> Option<Verdict> {
-    match group.first.severity {
-        Severity::Info => None,
-        // An application that crashed says little about the GPU; that it did is worth a look.
-        Severity::Warning | Severity::Error => Some(Verdict::Attention),
-        Severity::Critical | Severity::Fatal => Some(Verdict::Failed),
-    }
-}
-
-fn of_group(group: &Group) -> Option<FindingAnswer> {
-    let verdict = verdict_of(group)?;
-    let fault = group.first.fault()?;
-    let kind = fault.kind.name();
-    let id = fault.code.map_or_else(|| kind.to_owned(), |code| format!("{kind}_{code}"));
-    let xid = XidOfEvent::of(&fault);
-    let name = xid.as_ref().and_then(|xid| xid.meaning.or(xid.mnemonic)).unwrap_or(kind);
-    let what = fault.code.map_or_else(String::new, |code| format!(" {code}"));
-    let action = xid.as_ref().and_then(|xid| xid.immediate_action);
-    let times = if group.count == 1 { "once".to_owned() } else { format!("{} times", group.count) };
-    let mut evidence = vec![
-        EvidenceAnswer { name: "first".to_owned(), value: render::time(group.first.report.time) },
-        EvidenceAnswer { name: "last".to_owned(), value: render::time(group.last.report.time) },
-        EvidenceAnswer { name: "raw".to_owned(), value: event::raw(&group.last) },
-    ];
-    evidence.extend(
-        group
-            .key
-            .pci
-            .map(|pci| EvidenceAnswer { name: "pci_address".to_owned(), value: pci.to_string() }),
-    );
-    Some(FindingAnswer {
-        id,
-        severity: VerdictAnswer::of(verdict),
-        summary: format!("The driver reported {kind}{what} {times}: {name}"),
-        evidence,
-        advice: action
-            .map_or(
-                "Read the driver's words in `raw`; analyze_xid_errors has the whole picture.",
-                |action| action.plain,
-            )
-            .to_owned(),
-        nvidia_action: action.map(|action| action.name.to_owned()),
-    })
-}
-
-impl GpuHealth {
-    fn of(
-        name: &GpuName,
-        read: Result<(GpuName, Vitals), GpuError>,
-        faults: &[Group],
-        detail: Detail,
-    ) -> Self {
-        let (mut findings, figures, verdict) = match read {
-            Ok((_, vitals)) => {
-                let found = rules::findings(&vitals);
-                let verdict = health::verdict(&found);
-                let findings: Vec<_> = found.into_iter().map(FindingAnswer::of).collect();
-                (findings, (detail == Detail::Full).then(|| Figures::of(vitals)), verdict)
-            }
-            Err(error) => (vec![FindingAnswer::unanswered(&error)], None, Verdict::Unreachable),
-        };
-        let reported = faults.iter().filter_map(verdict_of).max().unwrap_or(Verdict::Healthy);
-        findings.extend(faults.iter().filter_map(of_group));
-        Self {
-            index: name.index,
-            pci_address: name.pci.map(|pci| pci.to_string()),
-            uuid: name.uuid.clone(),
-            verdict: VerdictAnswer::of(verdict.max(reported)),
-            findings,
-            figures,
-        }
-    }
-}
-
-impl FindingAnswer {
-    fn of(finding: Finding) -> Self {
-        let Finding { id, verdict, summary, evidence, advice, nvidia_action } = finding;
-        let evidence = evidence
-            .into_iter()
-            .map(|Evidence { name, value }| EvidenceAnswer { name: name.to_owned(), value });
-        Self {
-            id: id.to_owned(),
-            severity: VerdictAnswer::of(verdict),
-            summary,
-            evidence: evidence.collect(),
-            advice: advice.to_owned(),
-            nvidia_action: nvidia_action.map(ToOwned::to_owned),
-        }
-    }
-
-    /// NVML did not answer for this GPU: itself the finding.
-    fn unanswered(error: &GpuError) -> Self {
-        let id = if matches!(error, GpuError::Hung { .. }) { "nvml_hangs" } else { "nvml_error" };
-        Self {
-            id: id.to_owned(),
-            severity: VerdictAnswer::Unreachable,
-            summary: "NVML does not answer for this GPU.".to_owned(),
-            evidence: vec![EvidenceAnswer { name: "nvml".to_owned(), value: error.to_string() }],
-            advice: error.remedy(),
-            nvidia_action: None,
-        }
-    }
-}
-
-impl Figures {
-    fn of(v: Vitals) -> Self {
-        Self {
-            temperature_celsius: v.temperature_celsius,
-            thermal_margin_celsius: v.thermal_margin_celsius,
-            clocks_event_reasons: v.clocks_event_reasons,
-            gpu_utilization_percent: v.gpu_utilization_percent,
-            ecc_uncorrected_volatile: v.ecc_uncorrected_volatile,
-            ecc_uncorrected_aggregate: v.ecc_uncorrected_aggregate,
-            remapped_rows_correctable: v.remapped_rows.map(|rows| rows.correctable),
-            remapped_rows_uncorrectable: v.remapped_rows.map(|rows| rows.uncorrectable),
-            remapping_pending: v.remapped_rows.map(|rows| rows.pending),
-            remapping_failed: v.remapped_rows.map(|rows| rows.failed),
-            retired_pages_pending: v.retired_pages_pending,
-            pcie_generation: v.pcie_generation,
-            pcie_generation_max: v.pcie_generation_max,
-            pcie_width: v.pcie_width,
-            pcie_width_max: v.pcie_width_max,
-            pcie_replays: v.pcie_replays,
-            nvlink_up: v.nvlink_up,
-            nvlink_down: v.nvlink_down,
-            fabric_state: v.fabric.map(|fabric| fabric.state),
-            recovery_action: v.recovery_action,
-            absent: v.absent.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl VerdictAnswer {
-    fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Healthy => Self::Healthy,
-            Verdict::Attention => Self::Attention,
-            Verdict::Degraded => Self::Degraded,
-            Verdict::Failed => Self::Failed,
-            Verdict::Unreachable => Self::Unreachable,
-        }
-    }
-
-    fn verdict(self) -> Verdict {
-        match self {
-            Self::Healthy => Verdict::Healthy,
-            Self::Attention => Verdict::Attention,
-            Self::Degraded => Verdict::Degraded,
-            Self::Failed => Verdict::Failed,
-            Self::Unreachable => Verdict::Unreachable,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        self.verdict().name()
-    }
-}
-
-impl Answer for Health {
-    fn text(&self) -> String {
-        let healthy =
-            self.gpus.iter().filter(|gpu| gpu.verdict.verdict() == Verdict::Healthy).count();
-        let mut text =
-            format!("{}: {healthy} of {} GPUs healthy", self.verdict.name(), self.gpus.len());
-        let finding = |text: &mut String, finding: &FindingAnswer| {
-            let action = finding
-                .nvidia_action
-                .as_ref()
-                .map_or_else(String::new, |action| format!("  → {action}"));
-            let evidence: Vec<_> =
-                finding.evidence.iter().map(|e| format!("{} = {}", e.name, e.value)).collect();
-            let _ = write!(
-                text,
-                "\n  {}: {}{action}\n    {}. {}",
-                finding.id,
-                finding.summary,
-                evidence.join(", "),
-                finding.advice
-            );
-        };
-        for gpu in self.gpus.iter().filter(|gpu| gpu.verdict.verdict() != Verdict::Healthy) {
-            let address = gpu.pci_address.as_deref().unwrap_or("address unknown");
-            let _ = write!(text, "\nGPU {}  {address}  {}", gpu.index, gpu.verdict.name());
-            gpu.findings.iter().for_each(|found| finding(&mut text, found));
-        }
-        if !self.other_devices.is_empty() {
-            text.push_str("\nDevices that NVML does not list");
-            self.other_devices.iter().for_each(|found| finding(&mut text, found));
-        }
-        for limit in &self.limits {
-            let _ = write!(text, "\n{limit}");
-        }
-        text
     }
 }

@@ -11,9 +11,9 @@
 use std::fmt::Write as _;
 
 use rmcp::schemars::{self, JsonSchema};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::select::{self, Detail, GpuArgument};
+use super::select::{self, Detail, GpuAndDetail};
 use crate::{
     gpu::{
         GpuName,
@@ -29,17 +29,6 @@ use crate::{
 
 #[derive(Debug)]
 pub struct GetGpuInventory;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    /// One GPU by index, PCI address or UUID; all when left out.
-    #[serde(default)]
-    gpu: Option<GpuArgument>,
-    /// `summary` (default) or `full`: adds serial, firmware, clocks, PCIe, power range, NUMA.
-    #[serde(default)]
-    detail: Detail,
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Inventory {
@@ -132,10 +121,10 @@ impl Tool for GetGpuInventory {
     const DESCRIPTION: &'static str = "What NVIDIA GPUs this node has: product, UUID, PCI address, memory, temperature, power and \
         load of the moment, driver and CUDA version. A value that is null has its reason in `absent`. For whether the GPUs are \
         well, call get_gpu_health.";
-    type Input = Input;
+    type Input = GpuAndDetail;
     type Answer = Inventory;
 
-    async fn call(node: &Node, input: Input, _: &Call) -> Result<Inventory, Refusal> {
+    async fn call(node: &Node, input: GpuAndDetail, _: &Call) -> Result<Inventory, Refusal> {
         let driver = node.gpu.ask(inventory::driver).await?;
         let mut gpus = Vec::new();
         for name in select::gpus(node, input.gpu.as_ref()).await? {
@@ -218,10 +207,10 @@ impl GpuAnswer {
                 memory_clock_mhz: gpu.memory_clock_mhz,
                 memory_clock_max_mhz: gpu.memory_clock_max_mhz,
                 memory_utilization_percent: gpu.memory_utilization_percent,
-                pcie_generation: gpu.pcie_generation,
-                pcie_generation_max: gpu.pcie_generation_max,
-                pcie_width: gpu.pcie_width,
-                pcie_width_max: gpu.pcie_width_max,
+                pcie_generation: gpu.pcie.generation,
+                pcie_generation_max: gpu.pcie.generation_max,
+                pcie_width: gpu.pcie.width,
+                pcie_width_max: gpu.pcie.width_max,
             }),
         }
     }

@@ -38,6 +38,18 @@ impl GpuArgument {
     }
 }
 
+/// Which GPU, and how much of it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GpuAndDetail {
+    /// One GPU by index, PCI address or UUID; all when left out.
+    #[serde(default)]
+    pub gpu: Option<GpuArgument>,
+    /// `summary` (default), or `full` for every figure that is read.
+    #[serde(default)]
+    pub detail: Detail,
+}
+
 /// Kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
