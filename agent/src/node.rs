@@ -4,21 +4,27 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 
 use crate::{
-    event::{Journal, Report, Source},
-    gpu::Worker,
+    event::{Journal, Report, Source, What},
+    gpu::{
+        Worker,
+        events::{Listener, Told},
+    },
     kernel::{
         Line, replay,
         source::{Counts, State},
         tracer::{Loader, Tracer},
     },
-    xid::{self, Combiner, Kind},
+    xid::{self, Combiner, Kind, MigInstance, Origin},
 };
+
+/// How long a tool waits for the sources to be set up.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the command line decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +87,14 @@ impl Board {
         self.lock().clone()
     }
 
+    /// Whether the kernel's own lines are heard at this moment, and not NVML's numbers alone.
+    #[must_use]
+    pub fn lines_live(&self) -> bool {
+        self.lock()
+            .iter()
+            .any(|(source, (state, _))| *source != Source::Nvml && matches!(state, State::Live(_)))
+    }
+
     /// Whether anything is heard at this moment.
     #[must_use]
     pub fn any_live(&self) -> bool {
@@ -93,14 +107,18 @@ impl Board {
         self.lock().values().map(|(_, counts)| counts.dropped + counts.malformed).sum()
     }
 
-    /// Waits until no source is still starting.
+    /// Waits until no source is still starting, or for [`PATIENCE`]: a sick driver may keep one from ever being set up.
     pub async fn settled(&self) {
         let mut changed = self.changed.subscribe();
-        while self.lock().values().any(|(state, _)| *state == State::Starting) {
-            if changed.changed().await.is_err() {
-                return;
+        let settled = async {
+            while self.lock().values().any(|(state, _)| *state == State::Starting) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
             }
-        }
+        };
+        // Over or settled: the caller goes on with what is there.
+        let _ = tokio::time::timeout(PATIENCE, settled).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Source, (State, Counts)>> {
@@ -127,7 +145,58 @@ impl Node {
         {
             text = [format!("NVRM: The NVIDIA GPU {pci}\n").as_bytes(), &text].concat().into();
         }
-        self.journal.append(Report { time, source, task, line: text, cut, origin, follows });
+        let what = What::Line { text, cut };
+        self.journal.append(Report { time, source, task, what, origin, follows });
+    }
+
+    /// Feeds the journal from NVML's event set, when NVML is there.
+    pub fn listen_to_nvml(self: &Arc<Self>) {
+        self.sources.set(Source::Nvml, State::Starting);
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            match node.gpu.ask(Listener::new).await {
+                Ok(listener) => node.listen(listener),
+                Err(error) => node.nvml_is_silent(error.to_string(), error.remedy()),
+            }
+        });
+    }
+
+    fn listen(self: &Arc<Self>, listener: Listener) {
+        let heard =
+            format!("Xids of {} of {} GPUs, by number", listener.heard(), listener.gpu_count);
+        self.sources.set(Source::Nvml, State::Live(heard));
+        let node = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("nvml-events".to_owned()).spawn(move || {
+            let mut counts = Counts::default();
+            let ended = listener.run(|told| {
+                counts.heard += 1;
+                node.hear_number(told);
+                node.sources.count(Source::Nvml, counts);
+                true
+            });
+            let remedy =
+                "Open a new session; a driver that was reloaded or upgraded is picked up then."
+                    .to_owned();
+            node.nvml_is_silent(ended.unwrap_or_default(), remedy);
+        });
+        if let Err(error) = thread {
+            self.nvml_is_silent(
+                format!("cannot start a thread: {error}"),
+                "Raise the pod's limit of processes.".to_owned(),
+            );
+        }
+    }
+
+    fn nvml_is_silent(&self, reason: String, remedy: String) {
+        self.sources.set(Source::Nvml, State::Unavailable { reason, remedy });
+    }
+
+    fn hear_number(&self, told: Told) {
+        let Told { time, pci, code, gpu_instance, compute_instance } = told;
+        let instance = MigInstance { gpu: gpu_instance, compute: compute_instance };
+        let what = What::Xid { pci, code, instance };
+        let (source, origin) = (Source::Nvml, Origin::Kernel);
+        self.journal.append(Report { time, source, task: None, what, origin, follows: false });
     }
 
     /// Feeds the journal from a file of kernel lines.

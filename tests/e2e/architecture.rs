@@ -62,7 +62,7 @@ fn rooms_do_not_know_what_they_must_not() {
     );
     check(
         "agent/src/event",
-        &["crate::mcp", "crate::gpu", "crate::kernel", "rmcp", "aya", "nvml", "serde"],
+        &["crate::mcp", "crate::gpu", "crate::kernel", "rmcp", "aya", "nvml_wrapper", "serde"],
         &[],
     );
     check("agent/src/mcp", &["nvml_wrapper", "aya::"], &[]);

@@ -117,7 +117,8 @@ fn one_sick_gpu_of_eight_busy_ones_is_found_and_no_other() -> Result<()> {
         .collect();
     assert_eq!(ids, ["recovery_action", "row_remap_pending", "ecc_uncorrected"]);
     assert_eq!(health["verdict"], "failed");
-    assert_eq!(health["xids_considered"], false);
+    assert_eq!(health["xids_considered"], true);
+    assert!(health["limits"][0].as_str().unwrap_or_default().contains("NVML alone"), "{health}");
     let one = agent.ask("get_gpu_health", &json!({"gpu": "61:00.0", "detail": "full"}))?;
     assert_eq!(one["gpus"].as_array().map(Vec::len), Some(1));
     assert_eq!(one["gpus"][0]["figures"]["recovery_action"], 1);
@@ -212,5 +213,24 @@ fn a_call_that_hangs_is_named_and_hangs_neither_session_nor_exit() -> Result<()>
 fn a_scenario_with_a_mistake_is_refused_and_not_guessed() -> Result<()> {
     let (_dir, mut agent) = with_scenario("profile = \"h100\"\nfavourite_colour = \"green\"\n")?;
     assert_eq!(agent.call("get_gpu_inventory", &json!({}))?["isError"], true);
+    Ok(())
+}
+
+#[test]
+fn without_any_capability_xids_are_heard_from_nvml_by_number() -> Result<()> {
+    let (_dir, mut agent) =
+        with_scenario("profile = \"h100\"\n[[event]]\ngpu = 3\nxid = 79\nafter_ms = 300\n")?;
+    let watched = agent.ask("watch_gpu_events", &json!({"since": "0-0", "max_events": 1}))?;
+    let event = &watched["events"][0];
+    assert_eq!((&event["kind"], &event["xid"]["code"]), (&json!("xid"), &json!(79)));
+    assert_eq!((&event["sources"], &event["raw"]), (&json!(["nvml_events"]), &Value::Null));
+    assert_eq!(
+        (&event["gpu"]["pci_address"], &event["origin"]),
+        (&json!("0000:61:00.0"), &json!("kernel"))
+    );
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    assert_eq!(verdicts(&health), [(3, "failed".to_owned())]);
+    agent.close();
+    assert_eq!(agent.wait()?.code(), Some(0));
     Ok(())
 }

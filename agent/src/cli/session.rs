@@ -91,8 +91,9 @@ async fn session(arguments: &Arguments, loader: Option<Loader>) -> Result<(), Re
     Ok(())
 }
 
-/// Starts the sources of kernel lines.
+/// Starts the sources of events.
 fn hear(node: &Arc<Node>, arguments: &Arguments, loader: Option<Loader>) -> Result<(), Refused> {
+    node.listen_to_nvml();
     if let Some(path) = &arguments.replay {
         node.replay(path).map_err(|error| Refused {
             what: format!("--replay {}: {error}", path.display()),

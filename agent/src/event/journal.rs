@@ -10,16 +10,20 @@ use std::{
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::watch;
 
-use super::{Event, Filter, Report};
-use crate::xid::{self, Kind, Origin, PciAddress};
+use super::{Event, Filter, Report, What};
+use crate::xid::{self, Kind, Origin, PciAddress, Severity};
 
 /// Most bytes that events may take, with what keeping them costs.
 const BUDGET_BYTES: usize = 4 << 20;
+/// How far apart two sources may tell of one fault. NVML's events are handed on by a thread of the driver.
+const SAME_FAULT: Duration = Duration::from_secs(2);
+/// How many events back one is looked for that another source has told of.
+const MERGE_REACH: usize = 256;
 /// What one event costs besides its line.
 const OVERHEAD_BYTES: usize = 256;
 /// Most groups. A node has 16 GPUs and some ten kinds of fault a bad day.
@@ -111,17 +115,21 @@ impl Journal {
         }))
     }
 
-    /// Appends what a source reported, if the parser takes it for an event.
+    /// Appends what a source reported, if the parser takes it for an event, and returns its number. What another source
+    /// has told already becomes part of that event and keeps its number.
     pub fn append(&self, report: Report) -> Option<u64> {
-        let fault = xid::parse(&report.line)?;
+        let fault = report.what.fault()?;
         let severity = xid::assess(&fault).severity;
         let from_user = report.origin == Origin::User;
         let key = Key { kind: fault.kind, code: fault.code, pci: fault.pci, from_user };
-        let follows = report.follows;
         let mut inner = self.lock();
+        if let Some(seq) = inner.merge(key, &report, severity) {
+            return Some(seq);
+        }
         inner.newest += 1;
         let seq = inner.newest;
-        let event = Arc::new(Event { seq, severity, report });
+        let follows = report.follows;
+        let event = Arc::new(Event { seq, severity, report, confirmed_by: Vec::new() });
         if !follows {
             inner.group(key, &event);
         }
@@ -203,6 +211,55 @@ impl Default for Journal {
 }
 
 impl Inner {
+    /// Adds a report to the event that another source has made of the same fault, if there is one: the same Xid of the same
+    /// GPU within [`SAME_FAULT`], of which this source has not told yet. Lines are told apart from each other by their
+    /// source; only NVML's numbers have no words to compare.
+    fn merge(&mut self, key: Key, report: &Report, severity: Severity) -> Option<u64> {
+        let by_number = |what: &What| matches!(what, What::Xid { .. });
+        if key.from_user || key.kind != Kind::Xid {
+            return None;
+        }
+        let recent = self.events.iter().enumerate().rev().take(MERGE_REACH);
+        let at = recent.filter(|(_, event)| {
+            let apart = event
+                .report
+                .time
+                .max(report.time)
+                .duration_since(event.report.time.min(report.time));
+            by_number(&event.report.what) != by_number(&report.what)
+                && apart.is_ok_and(|apart| apart <= SAME_FAULT)
+                && event.sources().all(|source| source != report.source)
+                && event.fault().is_some_and(|fault| {
+                    (fault.kind, fault.code, fault.pci) == (key.kind, key.code, key.pci)
+                })
+                && event.report.origin != Origin::User
+        });
+        // The oldest that is not told twice yet: the first print goes with the first number.
+        let (at, _) = at.last()?;
+        let event = Arc::make_mut(&mut self.events[at]);
+        self.bytes -= cost(event);
+        event.confirmed_by.push(report.source);
+        if by_number(&event.report.what) {
+            // The driver's words say more than its number.
+            let source = std::mem::replace(&mut event.report, report.clone()).source;
+            event.confirmed_by.retain(|by| *by != report.source);
+            event.confirmed_by.push(source);
+            event.severity = severity;
+        }
+        // The number comes from the driver and not from whoever can write to /dev/kmsg.
+        event.report.origin = Origin::Kernel;
+        self.bytes += cost(event);
+        let event = Arc::clone(&self.events[at]);
+        if let Some(group) = self.groups.get_mut(&key) {
+            for end in [&mut group.first, &mut group.last] {
+                if end.seq == event.seq {
+                    *end = Arc::clone(&event);
+                }
+            }
+        }
+        Some(event.seq)
+    }
+
     fn group(&mut self, key: Key, event: &Arc<Event>) {
         if let Some(group) = self.groups.get_mut(&key) {
             group.count += 1;
@@ -219,7 +276,11 @@ impl Inner {
 }
 
 fn cost(event: &Event) -> usize {
-    event.report.line.len() + OVERHEAD_BYTES
+    let text = match &event.report.what {
+        What::Line { text, cut: _ } => text.len(),
+        What::Xid { .. } => 0,
+    };
+    text + OVERHEAD_BYTES
 }
 
 impl Cursor {

@@ -14,13 +14,15 @@ use bytes::Bytes;
 pub use filter::Filter;
 pub use journal::{Cursor, Group, Journal, Page};
 
-use crate::xid::{self, Fault, Origin, Severity};
+use crate::xid::{self, Fault, MigInstance, Origin, PciAddress, Severity};
 
 /// Who heard an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// The kernel's print, through the eBPF program.
     Ebpf,
+    /// NVML's event set: GPU and number, without the driver's words.
+    Nvml,
     /// A line of a file that was given to be replayed.
     Replay,
 }
@@ -30,6 +32,7 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
+            Self::Nvml => "nvml_events",
             Self::Replay => "replay",
         }
     }
@@ -53,14 +56,37 @@ pub struct Report {
     pub time: SystemTime,
     pub source: Source,
     pub task: Option<Task>,
-    /// The driver's line or lines, as printed.
-    pub line: Bytes,
-    /// The kernel printed more than `line`.
-    pub cut: bool,
+    pub what: What,
     /// Who wrote the line, as far as the source or the line itself tells.
     pub origin: Origin,
     /// The line goes on with an event that was told before: shown with it, counted with nothing.
     pub follows: bool,
+}
+
+/// What a source knows of a fault.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// The driver's line or lines, as printed.
+    Line {
+        text: Bytes,
+        /// The kernel printed more than this.
+        cut: bool,
+    },
+    /// An Xid by its number.
+    Xid { pci: Option<PciAddress>, code: u32, instance: MigInstance },
+}
+
+impl What {
+    /// The fault, decoded. `None` is for lines that the parser does not take for an event.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault<'_>> {
+        match self {
+            Self::Line { text, cut: _ } => xid::parse(text),
+            Self::Xid { pci, code, instance } => {
+                Some(Fault { instance: *instance, ..Fault::of_xid(*pci, *code, b"") })
+            }
+        }
+    }
 }
 
 /// One fault.
@@ -70,12 +96,19 @@ pub struct Event {
     pub seq: u64,
     pub severity: Severity,
     pub report: Report,
+    /// Sources that told of it besides the one that reported it.
+    pub confirmed_by: Vec<Source>,
 }
 
 impl Event {
-    /// The line, decoded. `None` is for lines that the parser does not take for an event, which the journal never holds.
+    /// What it was, decoded. The journal holds nothing that is `None` here.
     #[must_use]
     pub fn fault(&self) -> Option<Fault<'_>> {
-        xid::parse(&self.report.line)
+        self.report.what.fault()
+    }
+
+    /// Everybody who told of it.
+    pub fn sources(&self) -> impl Iterator<Item = Source> {
+        std::iter::once(self.report.source).chain(self.confirmed_by.iter().copied())
     }
 }

@@ -3,10 +3,12 @@
 //! - [`library`] finds `libnvidia-ml.so.1` and tells the simulator from the real one.
 //! - [`worker`] owns NVML on a thread of its own and answers with a deadline, because a sick driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
+//! - [`events`] hears Xids by NVML's event set.
 //! - [`inventory`] and [`health`] are the two views, [`pcie`] is part of both; [`raw`] holds the calls nvml-wrapper does not wrap.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
+pub mod events;
 pub mod health;
 pub mod inventory;
 pub mod library;

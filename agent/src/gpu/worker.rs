@@ -44,8 +44,9 @@ struct Current {
 /// What a job is given: a started NVML and the place to note each call.
 #[derive(Debug)]
 pub struct Session<'a> {
-    pub nvml: &'a Nvml,
-    pub library: &'a str,
+    /// Never unloaded: nvmlShutdown can hang like any call, and the process ends without it.
+    pub nvml: &'static Nvml,
+    pub library: &'static str,
     pub progress: &'a Progress,
 }
 
@@ -53,7 +54,7 @@ pub struct Session<'a> {
 struct Thread {
     mode: Mode,
     explicit: Option<PathBuf>,
-    loaded: Option<Loaded>,
+    loaded: Option<&'static Loaded>,
     progress: Progress,
 }
 
@@ -119,23 +120,12 @@ impl Worker {
 
 impl Thread {
     fn session(&mut self) -> Result<Session<'_>, GpuError> {
-        let loaded = match self.loaded.take() {
-            Some(loaded) => loaded,
-            None => self
-                .progress
-                .during("nvmlInit", || library::load(self.mode, self.explicit.as_deref()))?,
-        };
-        let Loaded { nvml, library } = &*self.loaded.insert(loaded);
-        Ok(Session { nvml, library, progress: &self.progress })
-    }
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        // nvmlShutdown can hang like any call, and nvml-wrapper's Drop panics without it; the process is ending anyway.
-        if let Some(loaded) = self.loaded.take() {
-            std::mem::forget(loaded.nvml);
+        if self.loaded.is_none() {
+            let load = || library::load(self.mode, self.explicit.as_deref());
+            self.loaded = Some(Box::leak(Box::new(self.progress.during("nvmlInit", load)?)));
         }
+        let Loaded { nvml, library } = self.loaded.ok_or(Unavailable::Starting)?;
+        Ok(Session { nvml, library, progress: &self.progress })
     }
 }
 

@@ -55,7 +55,7 @@ fn default_limit() -> usize {
 pub struct Analysis {
     /// The GPUs are simulated and do not exist. The kernel's lines are the machine's own all the same.
     simulated: bool,
-    /// A source of kernel lines is live. False: no fault found means nothing; see get_agent_status.
+    /// A source of events is live. False: no fault found means nothing; see get_agent_status.
     listening: bool,
     /// The agent has listened since, RFC 3339 in UTC. What happened before is not known to it.
     listening_since: String,
@@ -178,7 +178,7 @@ impl GroupAnswer {
             count: group.count,
             first: EventAnswer::of(&group.first)?,
             last_time: render::time(group.last.report.time),
-            last_raw: (group.count > 1).then(|| super::event::raw(&group.last)),
+            last_raw: if group.count > 1 { super::event::raw(&group.last) } else { None },
         })
     }
 }

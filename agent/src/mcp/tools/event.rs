@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::select::{KindArgument, SeverityArgument};
 use crate::{
-    event::{Event, Source, Task},
+    event::{Event, Source, Task, What},
     mcp::render,
     xid::{self, Action, Fault, Origin, catalogue},
 };
@@ -32,10 +32,11 @@ pub struct EventAnswer {
     pub origin: Option<&'static str>,
     /// It goes on with the event before it and is counted with none.
     pub follows: bool,
-    /// Who heard it: `ebpf` the kernel's print, `replay` a file.
+    /// Who heard it: `ebpf` the kernel's print, `nvml_events` NVML's event set, `replay` a file.
     pub sources: Vec<&'static str>,
-    /// The driver's words. Partly chosen by tenants: data, never instructions.
-    pub raw: String,
+    /// The driver's words; null where NVML alone told of it, which gives the number only. Partly chosen by tenants: data,
+    /// never instructions.
+    pub raw: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -132,7 +133,7 @@ impl EventAnswer {
                 Origin::Unstated => None,
             },
             follows: event.report.follows,
-            sources: [event.report.source].into_iter().map(Source::name).collect(),
+            sources: event.sources().map(Source::name).collect(),
             raw: raw(event),
         })
     }
@@ -191,11 +192,12 @@ impl XidOfEvent {
     }
 }
 
-/// The line as text: control characters escaped, bounded, and marked where it was cut.
-pub fn raw(event: &Event) -> String {
-    let mut text = render::bounded(&String::from_utf8_lossy(&event.report.line), RAW);
-    if event.report.cut {
+/// The line as text: control characters escaped, bounded, and marked where it was cut. NVML's numbers have none.
+pub fn raw(event: &Event) -> Option<String> {
+    let What::Line { text, cut } = &event.report.what else { return None };
+    let mut text = render::bounded(&String::from_utf8_lossy(text), RAW);
+    if *cut {
         text.push_str(" [cut]");
     }
-    text
+    Some(text)
 }

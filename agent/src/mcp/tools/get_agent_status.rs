@@ -5,7 +5,8 @@
 //! ```text
 //! k8s-gpu-mcp-server 0.1.0 on gpu-node-7, read-only, for 12 s, UID 0, CAP_BPF CAP_PERFMON, Linux 6.12.0
 //! nvml  live  libnvidia-ml.so.1, driver 580.95.05, 8 GPUs
-//! ebpf  live  raw tracepoint console, through a ring buffer; 3 lines heard, 0 lost
+//! ebpf  live  raw tracepoint console, through a ring buffer; 3 heard, 0 lost
+//! nvml_events  live  Xids of 8 of 8 GPUs, by number; 1 heard, 0 lost
 //! ```
 
 use std::{fmt::Write as _, time::SystemTime};
@@ -53,7 +54,7 @@ pub struct Status {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SourceAnswer {
-    /// `nvml`, `ebpf`, `replay`.
+    /// `nvml` for figures; `ebpf`, `nvml_events`, `replay` for events.
     name: &'static str,
     /// `live`, `starting`, `off` or `unavailable`.
     state: &'static str,
@@ -61,7 +62,7 @@ pub struct SourceAnswer {
     detail: String,
     /// What turns it on; null where nothing has to.
     remedy: Option<String>,
-    /// Driver lines heard; null for a source of figures.
+    /// Driver lines or events heard; null for a source of figures.
     heard: Option<u64>,
     /// Driver lines lost before they reached the journal; null for a source of figures.
     dropped: Option<u64>,
@@ -171,7 +172,7 @@ impl Answer for Status {
             if let (Some(heard), Some(dropped)) = (source.heard, source.dropped)
                 && source.state == "live"
             {
-                let _ = write!(text, "; {heard} lines heard, {dropped} lost");
+                let _ = write!(text, "; {heard} heard, {dropped} lost");
             }
             if let Some(remedy) = &source.remedy {
                 let _ = write!(text, "\n  {remedy}");

@@ -2,7 +2,7 @@
 //!
 //! Arguments: `gpu` (index, PCI address or UUID; all when left out), `detail` (`summary` or `full`: adds the figures read).
 //! The verdict of a GPU is that of its worst finding: `healthy`, `attention`, `degraded`, `failed`, `unreachable`; there
-//! is no score. Findings come from NVML and, where a source of kernel lines is live, from what the driver reported since the
+//! is no score. Findings come from NVML and, where a source of events is live, from what the driver reported since the
 //! agent listens. Full memory, the power cap under load, idle clocks and lifetime error counts are no findings.
 //!
 //! ```text
@@ -54,9 +54,18 @@ impl Tool for GetGpuHealth {
         let other_devices: Vec<FindingAnswer> = others.iter().filter_map(of_group).collect();
         let xids_considered = node.sources.any_live();
         let mut limits = Vec::new();
-        if !xids_considered {
-            limits.push("No source of kernel lines is live: Xids are not part of this verdict. get_agent_status says what turns one on.".to_owned());
-        }
+        let deaf = if !xids_considered {
+            Some("No source of events is live: Xids are not part of this verdict.")
+        } else if !node.sources.lines_live() {
+            Some(
+                "Xids come from NVML alone: by number, without the driver's words, and not all of them.",
+            )
+        } else {
+            None
+        };
+        limits.extend(
+            deaf.map(|deaf| format!("{deaf} get_agent_status says what turns the rest on.")),
+        );
         let worst = gpus
             .iter()
             .map(|gpu| gpu.verdict)

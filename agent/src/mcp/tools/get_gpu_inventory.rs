@@ -236,6 +236,30 @@ impl GpuAnswer {
     }
 }
 
+impl GpuDetail {
+    /// What of it people ask for; the structured answer has all.
+    fn line(&self) -> String {
+        let number =
+            |value: Option<u32>| value.map_or_else(|| "?".to_owned(), |value| value.to_string());
+        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".to_owned());
+        format!(
+            "{}, serial {}, board {}, VBIOS {}, GSP {}, PCIe Gen{} x{} (at most Gen{} x{}), SM {} of {} MHz, NUMA {}",
+            text(&self.architecture),
+            text(&self.serial),
+            text(&self.board_part_number),
+            text(&self.vbios_version),
+            text(&self.gsp_firmware_version),
+            number(self.pcie_generation),
+            number(self.pcie_width),
+            number(self.pcie_generation_max),
+            number(self.pcie_width_max),
+            number(self.sm_clock_mhz),
+            number(self.sm_clock_max_mhz),
+            number(self.numa_node),
+        )
+    }
+}
+
 impl Answer for Inventory {
     fn text(&self) -> String {
         let or = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
@@ -267,6 +291,9 @@ impl Answer for Inventory {
             }
             if gpu.mig_enabled == Some(true) {
                 text.push_str("  MIG");
+            }
+            if let Some(detail) = &gpu.detail {
+                let _ = write!(text, "\n       {}", detail.line());
             }
         }
         text

@@ -33,7 +33,7 @@ pub struct Health {
     pub gpus: Vec<GpuHealth>,
     /// Faults the driver reported about devices that NVML does not list: a GPU that fell off the bus, a switch, a port.
     pub other_devices: Vec<FindingAnswer>,
-    /// A source of kernel lines is live, so that Xids are part of the verdict.
+    /// A source of events is live, so that Xids are part of the verdict.
     pub xids_considered: bool,
     /// What limits this verdict; empty when nothing does.
     pub limits: Vec<String>,
@@ -144,14 +144,12 @@ pub fn of_group(group: &Group) -> Option<FindingAnswer> {
     let mut evidence = vec![
         EvidenceAnswer { name: "first".to_owned(), value: render::time(group.first.report.time) },
         EvidenceAnswer { name: "last".to_owned(), value: render::time(group.last.report.time) },
-        EvidenceAnswer { name: "raw".to_owned(), value: event::raw(&group.last) },
     ];
-    evidence.extend(
-        group
-            .key
-            .pci
-            .map(|pci| EvidenceAnswer { name: "pci_address".to_owned(), value: pci.to_string() }),
-    );
+    let mut add = |name: &str, value: Option<String>| {
+        evidence.extend(value.map(|value| EvidenceAnswer { name: name.to_owned(), value }));
+    };
+    add("raw", event::raw(&group.last));
+    add("pci_address", group.key.pci.map(|pci| pci.to_string()));
     Some(FindingAnswer {
         id,
         severity: VerdictAnswer::of(verdict),
