@@ -7,6 +7,7 @@ mod architecture;
 mod bad_input;
 mod chart;
 mod clients;
+mod decode;
 mod kernel;
 mod nvml;
 mod privileges;

@@ -47,8 +47,12 @@ pub struct Arguments {
     pub nvml_demanded: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Read a kernel log on stdin and print what it understood: `dmesg | agent decode`
+    Decode(super::decode::Args),
+    /// Say what NVIDIA's catalogue has on an Xid or SXid
+    Xid(super::xid::Args),
     /// Wait for SIGTERM: the pod's main process where sessions are opened by `kubectl exec`
     Pause,
 }

@@ -3,14 +3,18 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | the client closed the session, or SIGTERM or SIGINT ended it |
+//! | 1 | `decode`: stdin cannot be read; `xid`: no catalogue has the number; stdout cannot be written |
 //! | 2 | bad arguments; usage is on stderr |
 //! | 3 | what was demanded with `--ebpf on` or `--nvml-mode` cannot be had; reason and remedy are on stderr |
 
 mod args;
+mod decode;
 mod log;
+mod output;
 mod pause;
 mod session;
 mod stdout;
+mod xid;
 
 use std::process::ExitCode;
 
@@ -22,8 +26,10 @@ pub fn main() -> ExitCode {
     // Exits with 2 itself, with usage on stderr.
     let arguments = Arguments::parse();
     log::start(&arguments.log_level);
-    match arguments.command {
+    match &arguments.command {
         None => session::run(&arguments),
+        Some(Command::Decode(arguments)) => decode::run(arguments),
+        Some(Command::Xid(arguments)) => xid::run(arguments),
         Some(Command::Pause) => pause::run(),
     }
 }
