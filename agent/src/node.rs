@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     },
     kernel::{
         Line, replay,
-        source::{Counts, State},
+        source::{Counter, Counts, State, heard_counter},
         tracer::{Loader, Tracer},
     },
     xid::{self, Combiner, Kind, MigInstance, Origin},
@@ -53,9 +53,16 @@ pub struct Node {
 /// How each source stands.
 #[derive(Debug)]
 pub struct Board {
-    entries: Mutex<BTreeMap<Source, (State, Counts)>>,
+    entries: Mutex<BTreeMap<Source, Entry>>,
     /// Counts changes; a waiter looks again at each.
     changed: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    state: State,
+    /// Set by the source when it is live, asked by whoever reads.
+    counter: Option<Counter>,
 }
 
 impl Board {
@@ -72,46 +79,51 @@ impl Board {
             reason,
             "A source of events has changed."
         );
-        self.lock().entry(source).or_insert((State::Starting, Counts::default())).0 = state;
+        self.lock()
+            .entry(source)
+            .or_insert(Entry { state: State::Starting, counter: None })
+            .state = state;
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    pub fn count(&self, source: Source, counts: Counts) {
-        if let Some((_, entry)) = self.lock().get_mut(&source) {
-            *entry = counts;
-        }
+    /// Sets a source live, with what reads its counts.
+    pub fn live(&self, source: Source, how: String, counter: Counter) {
+        self.lock().insert(source, Entry { state: State::Starting, counter: Some(counter) });
+        self.set(source, State::Live(how));
     }
 
     #[must_use]
-    pub fn read(&self) -> BTreeMap<Source, (State, Counts)> {
-        self.lock().clone()
+    pub fn read(&self) -> Vec<(Source, State, Counts)> {
+        let entries = self.lock().clone();
+        entries
+            .into_iter()
+            .map(|(source, entry)| (source, entry.state.clone(), entry.counts()))
+            .collect()
     }
 
     /// Whether the kernel's own lines are heard at this moment, and not NVML's numbers alone.
     #[must_use]
     pub fn lines_live(&self) -> bool {
-        self.lock()
-            .iter()
-            .any(|(source, (state, _))| *source != Source::Nvml && matches!(state, State::Live(_)))
+        self.lock().iter().any(|(source, entry)| *source != Source::Nvml && entry.is_live())
     }
 
     /// Whether anything is heard at this moment.
     #[must_use]
     pub fn any_live(&self) -> bool {
-        self.lock().values().any(|(state, _)| matches!(state, State::Live(_)))
+        self.lock().values().any(Entry::is_live)
     }
 
     /// Driver lines that were lost between the kernel and the journal.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.lock().values().map(|(_, counts)| counts.dropped + counts.malformed).sum()
+        self.read().into_iter().map(|(_, _, counts)| counts.dropped + counts.malformed).sum()
     }
 
     /// Waits until no source is still starting, or for [`PATIENCE`]: a sick driver may keep one from ever being set up.
     pub async fn settled(&self) {
         let mut changed = self.changed.subscribe();
         let settled = async {
-            while self.lock().values().any(|(state, _)| *state == State::Starting) {
+            while self.lock().values().any(|entry| entry.state == State::Starting) {
                 if changed.changed().await.is_err() {
                     return;
                 }
@@ -121,8 +133,27 @@ impl Board {
         let _ = tokio::time::timeout(PATIENCE, settled).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Source, (State, Counts)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Source, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn is_live(&self) -> bool {
+        matches!(self.state, State::Live(_))
+    }
+
+    fn counts(&self) -> Counts {
+        self.counter.as_ref().map_or_else(Counts::default, |counter| counter())
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("state", &self.state)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,14 +195,13 @@ impl Node {
     fn listen(self: &Arc<Self>, listener: Listener) {
         let heard =
             format!("Xids of {} of {} GPUs, by number", listener.heard(), listener.gpu_count);
-        self.sources.set(Source::Nvml, State::Live(heard));
+        let (count, counter) = heard_counter();
+        self.sources.live(Source::Nvml, heard, counter);
         let node = Arc::clone(self);
         let thread = std::thread::Builder::new().name("nvml-events".to_owned()).spawn(move || {
-            let mut counts = Counts::default();
             let ended = listener.run(|told| {
-                counts.heard += 1;
+                count.fetch_add(1, Ordering::Relaxed);
                 node.hear_number(told);
-                node.sources.count(Source::Nvml, counts);
                 true
             });
             let remedy =
@@ -202,14 +232,13 @@ impl Node {
     /// Feeds the journal from a file of kernel lines.
     pub fn replay(self: &Arc<Self>, path: &Path) -> std::io::Result<()> {
         let mut lines = replay::start(path)?;
-        self.sources.set(Source::Replay, State::Live(format!("lines of {}", path.display())));
+        let (count, counter) = heard_counter();
+        self.sources.live(Source::Replay, format!("lines of {}", path.display()), counter);
         let node = Arc::clone(self);
         tokio::spawn(async move {
-            let mut counts = Counts::default();
             while let Some(line) = lines.recv().await {
-                counts.heard += 1;
+                count.fetch_add(1, Ordering::Relaxed);
                 node.hear(Source::Replay, line);
-                node.sources.count(Source::Replay, counts);
             }
             node.sources
                 .set(Source::Replay, State::Off("the file has been read to its end".to_owned()));
@@ -219,12 +248,11 @@ impl Node {
 
     /// Starts hearing with a tracer that was loaded already.
     pub fn trace(self: &Arc<Self>, mut tracer: Tracer) {
-        self.sources.set(Source::Ebpf, Tracer::state());
+        self.sources.live(Source::Ebpf, Tracer::HOW.to_owned(), tracer.counter());
         let node = Arc::clone(self);
         tokio::spawn(async move {
             let hear = |line| node.hear(Source::Ebpf, line);
-            let counted = |counts| node.sources.count(Source::Ebpf, counts);
-            let Err(error) = tracer.run(hear, counted).await else { return };
+            let Err(error) = tracer.run(hear).await else { return };
             let reason = format!("reading the ring buffer failed: {error}");
             node.sources.set(
                 Source::Ebpf,

@@ -2,6 +2,7 @@
 //!
 //! | name | what |
 //! | --- | --- |
+//! | `decode` | a log of 1 GB through `agent decode`: throughput and peak memory |
 //! | `latency` | from the kernel's print to the client's line; as root |
 //! | `cold-start` | from the start of the process to its first answer, and its peak memory |
 //!

@@ -1,5 +1,10 @@
 //! What a source of events says about itself, so that silence can be told from deafness.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 /// How a source stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
@@ -38,4 +43,15 @@ pub struct Counts {
     pub dropped: u64,
     /// Records that were not as the program writes them; always a bug.
     pub malformed: u64,
+}
+
+/// Reads a source's counts when somebody asks: counting must not stand between an event and its reader.
+pub type Counter = Arc<dyn Fn() -> Counts + Send + Sync>;
+
+/// The counter of a source that counts what it hears and loses nothing.
+#[must_use]
+pub fn heard_counter() -> (Arc<AtomicU64>, Counter) {
+    let heard = Arc::new(AtomicU64::new(0));
+    let read = Arc::clone(&heard);
+    (heard, Arc::new(move || Counts { heard: read.load(Ordering::Relaxed), ..Counts::default() }))
 }

@@ -6,6 +6,10 @@
 use std::{
     io,
     os::fd::AsFd as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -23,7 +27,7 @@ use tokio::io::unix::AsyncFd;
 pub use super::loader::Loader;
 use super::{
     Line, privileges, record,
-    source::{Counts, State},
+    source::{Counter, Counts, State},
 };
 
 /// The program, compiled by `cargo xtask build` and embedded by build.rs; aligned as the ELF parser wants it.
@@ -68,10 +72,16 @@ pub struct Tracer {
     _program: Ebpf,
     /// Written by the kernel; read by [`Tracer::drain`] only.
     ring: RingBuf<MapData>,
-    counters: PerCpuArray<MapData, u64>,
+    /// Read by whoever asks for the source's counts.
+    counters: Arc<Counters>,
     /// The program's own diagnostics; `None` unless the agent logs at debug level.
     log: Option<EbpfLogger<Diagnostics>>,
-    malformed: u64,
+}
+
+/// What the program counts, and what it should never have to.
+struct Counters {
+    map: PerCpuArray<MapData, u64>,
+    malformed: AtomicU64,
 }
 
 impl Tracer {
@@ -98,7 +108,8 @@ impl Tracer {
             if debug { EbpfLogger::init_with_logger(&mut program, Diagnostics).ok() } else { None };
         let ring = ring(program.take_map(MAP_CONSOLE).ok_or(TracerError::Object(MAP_CONSOLE))?)?;
         let counters = program.take_map(MAP_COUNTERS).ok_or(TracerError::Object(MAP_COUNTERS))?;
-        let counters = PerCpuArray::try_from(counters).map_err(refused)?;
+        let map = PerCpuArray::try_from(counters).map_err(refused)?;
+        let counters = Arc::new(Counters { map, malformed: AtomicU64::new(0) });
         let console: &mut RawTracePoint = program
             .program_mut(PROGRAM_CONSOLE)
             .ok_or(TracerError::Object(PROGRAM_CONSOLE))?
@@ -106,21 +117,14 @@ impl Tracer {
             .map_err(refused)?;
         console.load().map_err(refused)?;
         console.attach("console").map_err(refused)?;
-        Ok(Self { _program: program, ring, counters, log, malformed: 0 })
+        Ok(Self { _program: program, ring, counters, log })
     }
 
-    /// What stands in `get_agent_status`.
-    #[must_use]
-    pub fn state() -> State {
-        State::Live("raw tracepoint console, through a ring buffer".to_owned())
-    }
+    /// By what means it hears.
+    pub const HOW: &'static str = "raw tracepoint console, through a ring buffer";
 
     /// Waits for lines and hands each to `hear`; ends only with an error of the poll.
-    pub async fn run(
-        &mut self,
-        mut hear: impl FnMut(Line),
-        mut counted: impl FnMut(Counts),
-    ) -> io::Result<()> {
+    pub async fn run(&mut self, mut hear: impl FnMut(Line)) -> io::Result<()> {
         // A descriptor of its own, because the ring is written to while the other waits.
         let fd = self.ring.as_fd().try_clone_to_owned()?;
         // SAFETY: the descriptor is owned by the AsyncFd alone and open for as long as that lives.
@@ -128,45 +132,45 @@ impl Tracer {
         loop {
             // Lines printed between attaching and the first wait are there already.
             let boot = boot_time();
-            let heard = self.drain(boot, &mut hear);
+            self.drain(boot, &mut hear);
             if let Some(log) = &mut self.log {
                 log.flush();
-            }
-            if heard > 0 {
-                counted(self.counts());
             }
             ready.readable().await?.clear_ready();
         }
     }
 
-    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Line)) -> usize {
-        let mut records = 0;
+    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Line)) {
         while let Some(item) = self.ring.next() {
-            records += 1;
             match record::decode(Bytes::copy_from_slice(&item), boot) {
                 Ok(line) => hear(line),
                 Err(error) => {
-                    self.malformed += 1;
+                    self.counters.malformed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "A record of the BPF program cannot be read; please report this.");
                 }
             }
         }
-        records
     }
 
-    fn counts(&self) -> Counts {
-        let sum = |index| self.counters.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
-        Counts {
-            heard: sum(counter::HEARD),
-            dropped: sum(counter::DROPPED),
-            malformed: self.malformed,
-        }
+    /// Reads the program's counters.
+    #[must_use]
+    pub fn counter(&self) -> Counter {
+        let counters = Arc::clone(&self.counters);
+        Arc::new(move || counters.read())
+    }
+}
+
+impl Counters {
+    fn read(&self) -> Counts {
+        let sum = |index| self.map.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
+        let malformed = self.malformed.load(Ordering::Relaxed);
+        Counts { heard: sum(counter::HEARD), dropped: sum(counter::DROPPED), malformed }
     }
 }
 
 impl std::fmt::Debug for Tracer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tracer").field("counts", &self.counts()).finish_non_exhaustive()
+        f.debug_struct("Tracer").field("counts", &self.counters.read()).finish_non_exhaustive()
     }
 }
 

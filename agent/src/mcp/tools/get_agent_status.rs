@@ -90,7 +90,7 @@ impl Tool for GetAgentStatus {
         let mut sources = vec![nvml(node).await];
         node.sources.settled().await;
         sources.extend(
-            node.sources.read().into_iter().map(|(source, (state, counts))| {
+            node.sources.read().into_iter().map(|(source, state, counts)| {
                 SourceAnswer::of(source.name(), state, Some(counts))
             }),
         );

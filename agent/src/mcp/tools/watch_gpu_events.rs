@@ -10,10 +10,7 @@
 //! #1 2026-11-21T21:50:07.426868Z  fatal  0000:df:00.0  Xid 79 The GPU does not answer on PCIe any more.  → RESTART_BM
 //! ```
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rmcp::{
     model::ProgressNotificationParam,
@@ -26,7 +23,7 @@ use super::{
     select::{self, GpuArgument, KindArgument, SeverityArgument},
 };
 use crate::{
-    event::{Cursor, Event, Filter},
+    event::{Cursor, Filter},
     mcp::{
         render,
         tool::{Answer, Call, Refusal, Tool},
@@ -198,13 +195,14 @@ impl Watch<'_> {
                 self.cursor = page.next;
                 return None;
             };
-            if let Some(answer) = EventAnswer::of(event) {
-                let size = serde_json::to_vec(&answer).map_or(0, |json| json.len() + 1);
-                if self.bytes + size > EVENTS_BYTES {
+            if let Some(answer) = EventAnswer::of(event)
+                && let Ok(json) = serde_json::to_string(&answer)
+            {
+                if self.bytes + json.len() >= EVENTS_BYTES {
                     return Some(EndedBy::MaxBytes);
                 }
-                self.bytes += size;
-                self.tell(call, event, &answer).await;
+                self.bytes += json.len() + 1;
+                self.tell(call, event.seq, json).await;
                 self.events.push(answer);
             }
             // Behind this event only: what the filter hid after it is looked at again, and may be wanted by then.
@@ -215,13 +213,12 @@ impl Watch<'_> {
         }
     }
 
-    async fn tell(&self, call: &Call, event: &Arc<Event>, answer: &EventAnswer) {
+    async fn tell(&self, call: &Call, seq: u64, event: String) {
         let Some(token) = call.context.meta.get_progress_token() else { return };
-        let Ok(message) = serde_json::to_string(answer) else { return };
         let count = f64::from(u32::try_from(self.events.len() + 1).unwrap_or(u32::MAX));
-        let progress = ProgressNotificationParam::new(token, count).with_message(message);
+        let progress = ProgressNotificationParam::new(token, count).with_message(event);
         if let Err(error) = call.context.peer.notify_progress(progress).await {
-            tracing::debug!(%error, seq = event.seq, "The client cannot be told of an event; it is in the answer.");
+            tracing::debug!(%error, seq, "The client cannot be told of an event; it is in the answer.");
         }
     }
 }
