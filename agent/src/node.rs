@@ -202,12 +202,11 @@ impl Node {
             let ended = listener.run(|told| {
                 count.fetch_add(1, Ordering::Relaxed);
                 node.hear_number(told);
-                true
             });
             let remedy =
                 "Open a new session; a driver that was reloaded or upgraded is picked up then."
                     .to_owned();
-            node.nvml_is_silent(ended.unwrap_or_default(), remedy);
+            node.nvml_is_silent(ended, remedy);
         });
         if let Err(error) = thread {
             self.nvml_is_silent(

@@ -210,6 +210,23 @@ fn a_call_that_hangs_is_named_and_hangs_neither_session_nor_exit() -> Result<()>
 }
 
 #[test]
+fn a_figure_that_could_not_be_read_is_said_not_to_be_judged() -> Result<()> {
+    let (_dir, mut agent) = with_scenario(
+        "profile = \"h100\"\n[[gpu]]\nindex = 1\n[gpu.faults]\nnvmlDeviceGetTotalEccErrors = 999\n",
+    )?;
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    let limits: Vec<_> =
+        health["limits"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let about_gpus: Vec<_> = limits.iter().filter(|limit| limit.starts_with("GPU ")).collect();
+    assert_eq!(about_gpus.len(), 1, "{limits:?}");
+    assert!(
+        about_gpus[0].starts_with("GPU 1: ") && about_gpus[0].contains("ecc_uncorrected_volatile"),
+        "{limits:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_scenario_with_a_mistake_is_refused_and_not_guessed() -> Result<()> {
     let (_dir, mut agent) = with_scenario("profile = \"h100\"\nfavourite_colour = \"green\"\n")?;
     assert_eq!(agent.call("get_gpu_inventory", &json!({}))?["isError"], true);

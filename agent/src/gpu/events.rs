@@ -75,27 +75,19 @@ impl Listener {
         self.devices.len()
     }
 
-    /// Waits and tells each Xid until `tell` says that nobody listens; returns why it ended otherwise. Blocks: for a
-    /// thread of its own.
-    pub fn run(&self, mut tell: impl FnMut(Told) -> bool) -> Option<String> {
+    /// Waits and tells each Xid; returns why it ended. Blocks: for a thread of its own.
+    pub fn run(&self, mut tell: impl FnMut(Told)) -> String {
         loop {
             match self.events.wait(WAIT_MS) {
                 Ok(None) => {}
                 Ok(Some(XidEvent { device, code, gpu_instance, compute_instance })) => {
                     let pci = self.devices.get(&device).copied().flatten();
-                    if !tell(Told {
-                        time: SystemTime::now(),
-                        pci,
-                        code,
-                        gpu_instance,
-                        compute_instance,
-                    }) {
-                        return None;
-                    }
+                    let time = SystemTime::now();
+                    tell(Told { time, pci, code, gpu_instance, compute_instance });
                 }
                 // One GPU is gone; the others may still have something to say. Not in a spin, should it say so for ever.
                 Err(NvmlError::GpuLost) => std::thread::sleep(Duration::from_millis(100)),
-                Err(error) => return Some(format!("nvmlEventSetWait_v2: {}", reason(&error))),
+                Err(error) => return format!("nvmlEventSetWait_v2: {}", reason(&error)),
             }
         }
     }

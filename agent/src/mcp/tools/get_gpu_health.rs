@@ -14,7 +14,7 @@
 
 mod answer;
 
-use self::answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group, verdict_of};
+use self::answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group, unread, verdict_of};
 use super::select::{self, GpuAndDetail};
 use crate::{
     event::Group,
@@ -41,9 +41,11 @@ impl Tool for GetGpuHealth {
         let mut faults: Vec<Group> =
             node.journal.groups().into_iter().filter(|group| verdict_of(group).is_some()).collect();
         let mut gpus = Vec::new();
+        let mut not_read = Vec::new();
         for name in names {
             let index = name.index;
             let read = node.gpu.ask(move |session| health::vitals(session, index)).await;
+            not_read.extend(read.as_ref().ok().and_then(|(_, vitals)| unread(index, vitals)));
             let about = |group: &Group| name.pci.is_some() && group.key.pci == name.pci;
             let own: Vec<Group> = faults.iter().filter(|group| about(group)).cloned().collect();
             faults.retain(|group| !about(group));
@@ -66,6 +68,7 @@ impl Tool for GetGpuHealth {
         limits.extend(
             deaf.map(|deaf| format!("{deaf} get_agent_status says what turns the rest on.")),
         );
+        limits.extend(not_read);
         let worst = gpus
             .iter()
             .map(|gpu| gpu.verdict)

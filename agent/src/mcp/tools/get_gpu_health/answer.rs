@@ -118,6 +118,20 @@ pub struct Figures {
     pub absent: Vec<AbsentAnswer>,
 }
 
+/// What NVML failed to tell of one GPU, as opposed to what the board does not have: no rule that needs it has judged. A
+/// lost GPU is a finding already.
+pub fn unread(index: u32, vitals: &Vitals) -> Option<String> {
+    let failed: Vec<_> = vitals.absent.iter().filter(|absent| !absent.by_design).collect();
+    let first = failed.first().filter(|_| !vitals.lost)?;
+    let fields: Vec<_> = failed.iter().map(|absent| absent.field).collect();
+    Some(format!(
+        "GPU {index}: could not be read, so not judged: {} ({}: {}).",
+        fields.join(", "),
+        first.call,
+        first.reason
+    ))
+}
+
 /// What a reported fault makes of a GPU; `None` for one that changes nothing about it.
 pub fn verdict_of(group: &Group) -> Option<Verdict> {
     if group.key.from_user {
