@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
@@ -16,11 +17,11 @@ use crate::{
         events::{Listener, Told},
     },
     kernel::{
-        Line, replay,
+        DriverXid, Heard, Line, replay,
         source::{Counter, Counts, State, heard_counter},
         tracer::{Loader, Tracer},
     },
-    xid::{self, Combiner, Kind, MigInstance, Origin},
+    xid::{self, Combiner, Kind, MigInstance, Origin, PciAddress},
 };
 
 /// How long a tool waits for the sources to be set up.
@@ -166,10 +167,12 @@ impl Default for Board {
 impl Node {
     /// Puts one line into the journal, if it is an event.
     pub fn hear(&self, source: Source, line: Line) {
-        let Line { time, task, mut text, cut } = line;
+        let Line { time, task, mut text, cut, origin } = line;
         let mut combiners = self.combiners.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(fault) = combiners.entry(source).or_default().feed(&text) else { return };
-        let (origin, follows) = (fault.origin, fault.follows);
+        // What the source saw is better than what the line's prefix says.
+        let origin = if origin == Origin::Unstated { fault.origin } else { origin };
+        let follows = fault.follows;
         // The address of a bus loss in three lines stood in the first, which is gone: the driver's words again.
         if let (Kind::BusLoss, Some(pci)) = (fault.kind, fault.pci)
             && xid::parse(&text).is_some_and(|alone| alone.pci.is_none())
@@ -223,9 +226,24 @@ impl Node {
     fn hear_number(&self, told: Told) {
         let Told { time, pci, code, gpu_instance, compute_instance } = told;
         let instance = MigInstance { gpu: gpu_instance, compute: compute_instance };
-        let what = What::Xid { pci, code, instance };
+        let what = What::Xid { pci, code, instance, message: Bytes::new() };
         let (source, origin) = (Source::Nvml, Origin::Kernel);
         self.journal.append(Report { time, source, task: None, what, origin, follows: false });
+    }
+
+    fn hear_driver(&self, xid: DriverXid) {
+        let DriverXid { time, task, pci, code, message } = xid;
+        let pci = PciAddress::parse(&pci);
+        let what = What::Xid { pci, code, instance: MigInstance::default(), message };
+        let (source, origin) = (Source::Tracepoint, Origin::Kernel);
+        self.journal.append(Report {
+            time,
+            source,
+            task: Some(task),
+            what,
+            origin,
+            follows: false,
+        });
     }
 
     /// Feeds the journal from a file of kernel lines.
@@ -250,7 +268,10 @@ impl Node {
         self.sources.live(Source::Ebpf, Tracer::HOW.to_owned(), tracer.counter());
         let node = Arc::clone(self);
         tokio::spawn(async move {
-            let hear = |line| node.hear(Source::Ebpf, line);
+            let hear = |heard| match heard {
+                Heard::Line(line) => node.hear(Source::Ebpf, line),
+                Heard::Xid(xid) => node.hear_driver(xid),
+            };
             let Err(error) = tracer.run(hear).await else { return };
             let reason = format!("reading the ring buffer failed: {error}");
             node.sources.set(

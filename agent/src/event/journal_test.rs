@@ -113,7 +113,7 @@ fn by_number(bus: u8, code: u32, at_ms: u64) -> Report {
     Report {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms),
         source: Source::Nvml,
-        what: What::Xid { pci, code, instance: MigInstance::default() },
+        what: What::Xid { pci, code, instance: MigInstance::default(), message: Bytes::new() },
         ..xid(bus, code)
     }
 }

@@ -14,13 +14,18 @@ use bytes::Bytes;
 pub use filter::Filter;
 pub use journal::{Cursor, Group, Journal, Page};
 
-use crate::xid::{self, Fault, MigInstance, Origin, PciAddress, Severity};
+pub use crate::xid::Origin;
+use crate::xid::{self, Fault, MigInstance, PciAddress, Severity};
 
 /// Who heard an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// The kernel's print, through the eBPF program.
     Ebpf,
+    /// The driver's own tracepoint, through the eBPF program: GPU, number and the driver's words.
+    Tracepoint,
+    /// The kernel's log, read back: `/dev/kmsg` or syslog(2).
+    KernelLog,
     /// NVML's event set: GPU and number, without the driver's words.
     Nvml,
     /// A line of a file that was given to be replayed.
@@ -32,6 +37,8 @@ impl Source {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
+            Self::Tracepoint => "nvidia_dev_xid",
+            Self::KernelLog => "kernel_log",
             Self::Nvml => "nvml_events",
             Self::Replay => "replay",
         }
@@ -72,8 +79,8 @@ pub enum What {
         /// The kernel printed more than this.
         cut: bool,
     },
-    /// An Xid by its number.
-    Xid { pci: Option<PciAddress>, code: u32, instance: MigInstance },
+    /// An Xid by its number, with what stands behind it in the driver's line; NVML knows nothing of that.
+    Xid { pci: Option<PciAddress>, code: u32, instance: MigInstance, message: Bytes },
 }
 
 impl What {
@@ -82,8 +89,11 @@ impl What {
     pub fn fault(&self) -> Option<Fault<'_>> {
         match self {
             Self::Line { text, cut: _ } => xid::parse(text),
-            Self::Xid { pci, code, instance } => {
+            Self::Xid { pci, code, instance, message } if message.is_empty() => {
                 Some(Fault { instance: *instance, ..Fault::of_xid(*pci, *code, b"") })
+            }
+            Self::Xid { pci, code, instance: _, message } => {
+                Some(Fault::of_xid(*pci, *code, message))
             }
         }
     }

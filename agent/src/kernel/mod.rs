@@ -23,7 +23,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::event::Task;
+use crate::event::{Origin, Task};
 
 /// One line as a source heard it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,4 +36,25 @@ pub struct Line {
     pub text: Bytes,
     /// The kernel printed more than this.
     pub cut: bool,
+    /// Who wrote it, where the source knows that and not the line's own prefix.
+    pub origin: Origin,
+}
+
+/// An Xid as the driver's own tracepoint tells it (`nvidia:nvidia_dev_xid`, open kernel modules from 575.51.02).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverXid {
+    pub time: SystemTime,
+    pub task: Task,
+    /// The PCI device's name, as in `0000:3b:00.0`.
+    pub pci: Bytes,
+    pub code: u32,
+    /// What stands behind the number in the driver's line.
+    pub message: Bytes,
+}
+
+/// What the tracer hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Line(Line),
+    Xid(DriverXid),
 }

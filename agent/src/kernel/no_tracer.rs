@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io};
 
 use super::{
-    Line,
+    Heard,
     source::{Counter, State},
 };
 
@@ -50,7 +50,7 @@ impl Tracer {
     }
 
     #[expect(clippy::unused_async, reason = "the same signature as the tracer's")]
-    pub async fn run(&mut self, _: impl FnMut(Line)) -> io::Result<()> {
+    pub async fn run(&mut self, _: impl FnMut(Heard)) -> io::Result<()> {
         match self.0 {}
     }
 }

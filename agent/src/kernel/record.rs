@@ -7,7 +7,7 @@ use agent_ebpf::{COMM_LEN, HEADER_LEN};
 use bytes::{Buf as _, Bytes, TryGetError};
 
 use super::Line;
-use crate::event::Task;
+use crate::event::{Origin, Task};
 
 /// Why a record cannot be a console record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,13 @@ pub fn decode(mut record: Bytes, boot: SystemTime) -> Result<Line, Malformed> {
         record.truncate(record.len() - 1);
     }
     let time = boot.checked_add(Duration::from_nanos(monotonic_ns)).unwrap_or(boot);
-    Ok(Line { time, task: Some(task), text: record, cut: printed_len > text_len })
+    Ok(Line {
+        time,
+        task: Some(task),
+        text: record,
+        cut: printed_len > text_len,
+        origin: Origin::Unstated,
+    })
 }
 
 fn header(record: &mut Bytes) -> Result<(u64, u32, u32, Task), TryGetError> {
@@ -78,7 +84,13 @@ mod tests {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_005);
         assert_eq!(
             line,
-            Line { time, task: Some(task), text: Bytes::from_static(b"NVRM: Xid"), cut: false }
+            Line {
+                time,
+                task: Some(task),
+                text: Bytes::from_static(b"NVRM: Xid"),
+                cut: false,
+                origin: Origin::Unstated
+            }
         );
     }
 

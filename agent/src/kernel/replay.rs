@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::Line;
+use crate::event::Origin;
 
 /// Longer lines are cut here: the kernel prints at most 1 KiB, and a log's prefix adds little.
 const LONGEST: u64 = 4096;
@@ -53,6 +54,7 @@ fn read(path: &Path, lines: &mpsc::Sender<Line>) -> std::io::Result<()> {
             task: None,
             text: Bytes::copy_from_slice(&buffer),
             cut,
+            origin: Origin::Unstated,
         };
         if lines.blocking_send(line).is_err() {
             return Ok(());

@@ -26,7 +26,7 @@ use tokio::io::unix::AsyncFd;
 
 pub use super::loader::Loader;
 use super::{
-    Line, privileges, record,
+    Heard, privileges, record,
     source::{Counter, Counts, State},
 };
 
@@ -124,7 +124,7 @@ impl Tracer {
     pub const HOW: &'static str = "raw tracepoint console, through a ring buffer";
 
     /// Waits for lines and hands each to `hear`; ends only with an error of the poll.
-    pub async fn run(&mut self, mut hear: impl FnMut(Line)) -> io::Result<()> {
+    pub async fn run(&mut self, mut hear: impl FnMut(Heard)) -> io::Result<()> {
         // A descriptor of its own, because the ring is written to while the other waits.
         let fd = self.ring.as_fd().try_clone_to_owned()?;
         // SAFETY: the descriptor is owned by the AsyncFd alone and open for as long as that lives.
@@ -140,10 +140,10 @@ impl Tracer {
         }
     }
 
-    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Line)) {
+    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Heard)) {
         while let Some(item) = self.ring.next() {
             match record::decode(Bytes::copy_from_slice(&item), boot) {
-                Ok(line) => hear(line),
+                Ok(line) => hear(Heard::Line(line)),
                 Err(error) => {
                     self.counters.malformed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "A record of the BPF program cannot be read; please report this.");
