@@ -6,7 +6,7 @@
 //!   distinct fault, so a storm of one Xid cannot push out the knowledge of another.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     fmt,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,8 +15,11 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Event, Filter, Report, What};
-use crate::xid::{self, Kind, Origin, PciAddress, Severity};
+use super::{
+    Event, Filter, Group, Report, What,
+    group::{Groups, Key},
+};
+use crate::xid::{self, Kind, Origin, Severity};
 
 /// Most bytes that events may take, with what keeping them costs.
 const BUDGET_BYTES: usize = 4 << 20;
@@ -26,8 +29,6 @@ const SAME_FAULT: Duration = Duration::from_secs(2);
 const MERGE_REACH: usize = 256;
 /// What one event costs besides its line.
 const OVERHEAD_BYTES: usize = 256;
-/// Most groups. A node has 16 GPUs and some ten kinds of fault a bad day.
-const MOST_GROUPS: usize = 1024;
 
 /// Shared by those who append and those who read; lives as long as the process.
 #[derive(Debug, Clone)]
@@ -49,28 +50,7 @@ struct Inner {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     newest: u64,
-    groups: BTreeMap<Key, Group>,
-    /// Events that belong to no group because there were too many.
-    ungrouped: u64,
-}
-
-/// What makes two faults the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    pub kind: Kind,
-    pub code: Option<u32>,
-    pub pci: Option<PciAddress>,
-    /// A process wrote it and not the driver: shown, and no ground for any verdict.
-    pub from_user: bool,
-}
-
-/// All occurrences of one fault since the journal began.
-#[derive(Debug, Clone)]
-pub struct Group {
-    pub key: Key,
-    pub count: u64,
-    pub first: Arc<Event>,
-    pub last: Arc<Event>,
+    groups: Groups,
 }
 
 /// "Everything after `seq`." Written `epoch-seq`, in hexadecimal and decimal.
@@ -120,19 +100,15 @@ impl Journal {
     pub fn append(&self, report: Report) -> Option<u64> {
         let fault = report.what.fault()?;
         let severity = xid::assess(&fault).severity;
-        let from_user = report.origin == Origin::User;
-        let key = Key { kind: fault.kind, code: fault.code, pci: fault.pci, from_user };
+        let key = Key::of(&fault, report.origin);
         let mut inner = self.lock();
         if let Some(seq) = inner.merge(key, &report, severity) {
             return Some(seq);
         }
         inner.newest += 1;
         let seq = inner.newest;
-        let follows = report.follows;
         let event = Arc::new(Event { seq, severity, report, confirmed_by: Vec::new() });
-        if !follows {
-            inner.group(key, &event);
-        }
+        inner.groups.add(&event);
         inner.bytes += cost(&event);
         inner.events.push_back(event);
         while inner.bytes > self.0.budget_bytes {
@@ -169,9 +145,7 @@ impl Journal {
     /// Every group, by its first event: what began it stands first.
     #[must_use]
     pub fn groups(&self) -> Vec<Group> {
-        let mut groups: Vec<Group> = self.lock().groups.values().cloned().collect();
-        groups.sort_by_key(|group| group.first.seq);
-        groups
+        self.lock().groups.in_order()
     }
 
     /// The position before the first event.
@@ -196,7 +170,7 @@ impl Journal {
     #[must_use]
     pub fn overflow(&self) -> (u64, u64) {
         let inner = self.lock();
-        (inner.newest - inner.events.len() as u64, inner.ungrouped)
+        (inner.newest - inner.events.len() as u64, inner.groups.ungrouped)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -250,28 +224,8 @@ impl Inner {
         event.report.origin = Origin::Kernel;
         self.bytes += cost(event);
         let event = Arc::clone(&self.events[at]);
-        if let Some(group) = self.groups.get_mut(&key) {
-            for end in [&mut group.first, &mut group.last] {
-                if end.seq == event.seq {
-                    *end = Arc::clone(&event);
-                }
-            }
-        }
+        self.groups.update(key, &event);
         Some(event.seq)
-    }
-
-    fn group(&mut self, key: Key, event: &Arc<Event>) {
-        if let Some(group) = self.groups.get_mut(&key) {
-            group.count += 1;
-            group.last = Arc::clone(event);
-        } else if self.groups.len() < MOST_GROUPS {
-            self.groups.insert(
-                key,
-                Group { key, count: 1, first: Arc::clone(event), last: Arc::clone(event) },
-            );
-        } else {
-            self.ungrouped += 1;
-        }
     }
 }
 

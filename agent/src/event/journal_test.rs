@@ -1,7 +1,10 @@
 use bytes::Bytes;
 
 use super::{super::Source, *};
-use crate::xid::MigInstance;
+use crate::{
+    event::group::MOST_GROUPS,
+    xid::{MigInstance, PciAddress},
+};
 
 fn report(line: &str) -> Report {
     let line = Bytes::copy_from_slice(line.as_bytes());

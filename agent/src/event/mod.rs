@@ -5,6 +5,7 @@
 //! who reads it.
 
 pub mod filter;
+pub mod group;
 pub mod journal;
 
 use std::time::SystemTime;
@@ -12,7 +13,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 pub use filter::Filter;
-pub use journal::{Cursor, Group, Journal, Page};
+pub use group::{Group, Groups};
+pub use journal::{Cursor, Journal, Page};
 
 pub use crate::xid::Origin;
 use crate::xid::{self, Fault, MigInstance, PciAddress, Severity};
