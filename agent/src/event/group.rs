@@ -73,6 +73,12 @@ pub struct Groups {
 }
 
 impl Groups {
+    /// Groups that were kept elsewhere.
+    #[must_use]
+    pub fn restored(groups: Vec<Group>, ungrouped: u64) -> Self {
+        Self { by_key: groups.into_iter().map(|group| (group.key, group)).collect(), ungrouped }
+    }
+
     /// Counts an event, unless it goes on with another. Returns the group that it changed.
     pub fn add(&mut self, event: &Arc<Event>) -> Option<Key> {
         if event.report.follows {
@@ -103,11 +109,6 @@ impl Groups {
         Some(key)
     }
 
-    /// Puts a group back that was kept elsewhere.
-    pub fn restore(&mut self, group: Group) {
-        self.by_key.insert(group.key, group);
-    }
-
     /// Takes over what has become known of an event that is the first or the last of its group.
     pub fn update(&mut self, key: Key, event: &Arc<Event>) {
         let Some(group) = self.by_key.get_mut(&key) else { return };
@@ -118,6 +119,19 @@ impl Groups {
         }
         if let Some(pid) = event.fault().and_then(|fault| fault.process.pid) {
             group.pids.add(pid);
+        }
+    }
+
+    /// Takes an event out of a group that it turned out not to be of.
+    pub fn take_back(&mut self, key: Key, event: &Arc<Event>) {
+        let Some(group) = self.by_key.get_mut(&key) else { return };
+        group.count -= 1;
+        if group.count == 0 {
+            self.by_key.remove(&key);
+        } else if group.first.seq == event.seq {
+            group.first = Arc::clone(&group.last);
+        } else if group.last.seq == event.seq {
+            group.last = Arc::clone(&group.first);
         }
     }
 

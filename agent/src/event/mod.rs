@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 pub use filter::Filter;
 pub use group::{Group, Groups};
-pub use journal::{Cursor, Journal, Page};
+pub use journal::{Cursor, Journal, Page, Run, Snapshot};
 
 pub use crate::xid::Origin;
 use crate::xid::{self, Fault, MigInstance, PciAddress, Severity};
@@ -70,6 +70,16 @@ pub struct Report {
     pub origin: Origin,
     /// The line goes on with an event that was told before: shown with it, counted with nothing.
     pub follows: bool,
+}
+
+/// What a report may do to the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Become an event, if no other source has told of it.
+    Tells,
+    /// Confirm one and no more: another source has heard everything at that time, and a fault that is not found has been
+    /// evicted meanwhile.
+    Confirms,
 }
 
 /// What a source knows of a fault.

@@ -1,10 +1,10 @@
+mod keeping;
+mod merging;
+
 use bytes::Bytes;
 
 use super::{super::Source, *};
-use crate::{
-    event::group::MOST_GROUPS,
-    xid::{MigInstance, PciAddress},
-};
+use crate::event::group::MOST_GROUPS;
 
 fn report(line: &str) -> Report {
     let line = Bytes::copy_from_slice(line.as_bytes());
@@ -62,7 +62,7 @@ fn a_filter_moves_the_cursor_past_what_it_hides() {
 
 #[test]
 fn eviction_is_counted_and_groups_outlive_it() {
-    let journal = Journal::bounded(10 * (OVERHEAD_BYTES + 100));
+    let journal = Journal::bounded(10 * (OVERHEAD_BYTES + 100), Snapshot::default());
     journal.append(xid(9, 48));
     for _ in 0..1000 {
         journal.append(xid(1, 45));
@@ -108,82 +108,6 @@ fn nonsense_is_no_cursor() {
     for text in ["", "-", "1", "x-1", "1-x", "1--1", "99999999999999999999999-1"] {
         assert!(text.parse::<Cursor>().is_err(), "{text}");
     }
-}
-
-/// What NVML tells of it, so many milliseconds after the epoch.
-fn by_number(bus: u8, code: u32, at_ms: u64) -> Report {
-    let pci = Some(PciAddress { domain: 0, bus, device: 0, function: 0 });
-    Report {
-        time: SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms),
-        source: Source::Nvml,
-        what: What::Xid { pci, code, instance: MigInstance::default(), message: Bytes::new() },
-        ..xid(bus, code)
-    }
-}
-
-/// Each event as number of its Xid, sources, and whether the driver's words are known.
-fn told(journal: &Journal) -> Vec<(Option<u32>, Vec<&'static str>, bool)> {
-    let page = journal.read(journal.start(), &Filter::default(), usize::MAX);
-    let event = |event: &Arc<Event>| {
-        let words = matches!(event.report.what, What::Line { .. });
-        (
-            event.fault().and_then(|fault| fault.code),
-            event.sources().map(Source::name).collect(),
-            words,
-        )
-    };
-    page.events.iter().map(event).collect()
-}
-
-#[test]
-fn one_fault_told_by_two_sources_is_one_event_whoever_came_first() {
-    for reports in [[xid(1, 79), by_number(1, 79, 900)], [by_number(1, 79, 900), xid(1, 79)]] {
-        let journal = Journal::new();
-        for report in reports {
-            assert_eq!(journal.append(report), Some(1));
-        }
-        assert_eq!(told(&journal), [(Some(79), vec!["replay", "nvml_events"], true)]);
-        let group = &journal.groups()[0];
-        assert_eq!(
-            (group.count, group.first.sources().count(), group.last.sources().count()),
-            (1, 2, 2)
-        );
-        // NVML's number says that the driver meant it.
-        assert_eq!(group.last.report.origin, Origin::Kernel);
-    }
-}
-
-#[test]
-fn different_faults_are_not_taken_for_one() {
-    let journal = Journal::new();
-    for report in [
-        xid(1, 79),
-        by_number(1, 48, 10),
-        by_number(2, 79, 10),
-        by_number(1, 79, 60_000),
-        Report { origin: Origin::User, ..xid(3, 13) },
-        by_number(3, 13, 10),
-    ] {
-        journal.append(report);
-    }
-    assert_eq!(journal.end().seq, 6);
-    assert!(told(&journal).iter().all(|(_, sources, _)| sources.len() == 1));
-}
-
-#[test]
-fn of_a_repeated_fault_each_print_goes_with_one_number() {
-    let journal = Journal::new();
-    for _ in 0..3 {
-        journal.append(xid(1, 13));
-    }
-    for at in [5, 10] {
-        journal.append(by_number(1, 13, at));
-    }
-    let both = vec!["replay", "nvml_events"];
-    assert_eq!(
-        told(&journal),
-        [(Some(13), both.clone(), true), (Some(13), both, true), (Some(13), vec!["replay"], true)]
-    );
 }
 
 #[test]
