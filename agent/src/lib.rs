@@ -6,4 +6,5 @@ pub mod gpu;
 pub mod kernel;
 pub mod mcp;
 pub mod node;
+pub mod store;
 pub mod xid;
