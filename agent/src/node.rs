@@ -2,8 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +16,7 @@ use tokio::sync::watch;
 use crate::{
     event::{Journal, Report, Source, What},
     gpu::{
-        Worker,
+        GpuError, Worker,
         events::{Listener, Told},
     },
     kernel::{
@@ -21,6 +24,7 @@ use crate::{
         source::{Counter, Counts, State, heard_counter},
         tracer::{Loader, Tracer},
     },
+    store::keeper::Kept,
     xid::{self, Combiner, Kind, MigInstance, Origin, PciAddress},
 };
 
@@ -34,6 +38,46 @@ pub enum AccessMode {
     Operator,
 }
 
+/// What a recorder is besides.
+#[derive(Debug)]
+pub struct Recorder {
+    pub socket: PathBuf,
+    /// How the journal is kept. Written by the keeper, read by `get_agent_status`.
+    pub kept: Arc<Mutex<Kept>>,
+    /// Sessions that are open now.
+    sessions: Arc<AtomicUsize>,
+}
+
+/// A session that is open; dropping it is its end.
+#[derive(Debug)]
+pub struct Session(Arc<AtomicUsize>);
+
+impl Recorder {
+    #[must_use]
+    pub fn new(socket: PathBuf, kept: Arc<Mutex<Kept>>) -> Self {
+        Self { socket, kept, sessions: Arc::default() }
+    }
+
+    /// Counts a session in, unless there are `most` already.
+    #[must_use]
+    pub fn enter(&self, most: usize) -> Option<Session> {
+        let room = |open| (open < most).then_some(open + 1);
+        self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        Some(Session(Arc::clone(&self.sessions)))
+    }
+
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Everything that a session's tools ask.
 #[derive(Debug)]
 pub struct Node {
@@ -45,7 +89,8 @@ pub struct Node {
     pub combiners: Mutex<BTreeMap<Source, Combiner>>,
     /// Written by the sources, read by `get_agent_status` and by tools that wait for a source to come up.
     pub sources: Board,
-    pub access: AccessMode,
+    /// Set where this process is the node's recorder and not a session by itself.
+    pub recorder: Option<Recorder>,
     pub started: SystemTime,
     /// The Kubernetes node's name, from `NODE_NAME`, else the host's name.
     pub name: String,
@@ -100,6 +145,11 @@ impl Board {
             .into_iter()
             .map(|(source, entry)| (source, entry.state.clone(), entry.counts()))
             .collect()
+    }
+
+    #[must_use]
+    pub fn state(&self, source: Source) -> Option<State> {
+        self.lock().get(&source).map(|entry| entry.state.clone())
     }
 
     /// Whether the kernel's own lines are heard at this moment, and not NVML's numbers alone.
@@ -165,6 +215,17 @@ impl Default for Board {
 }
 
 impl Node {
+    /// Whether NVML, demanded, can be had: what is wrong and what to do where its library is not there or not of the kind
+    /// asked for. One that is there and sick is what a session is for.
+    pub async fn demand_nvml(&self) -> Result<(), (String, String)> {
+        match self.gpu.ask(|_| Ok(())).await {
+            Err(GpuError::Unavailable(unavailable)) if !unavailable.is_sick() => {
+                Err((unavailable.to_string(), unavailable.remedy()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts one line into the journal, if it is an event.
     pub fn hear(&self, source: Source, line: Line) {
         let Line { time, task, mut text, cut, origin } = line;

@@ -12,6 +12,7 @@ mod kernel;
 mod nvml;
 mod privileges;
 mod protocol;
+mod record;
 
 /// Says that a test does not run here.
 #[expect(clippy::print_stdout, reason = "the test runner reads it from there")]

@@ -4,6 +4,8 @@
 //! Where things are comes from `cargo xtask test`: `E2E_AGENT`, `E2E_SIM_DIR`, `E2E_PYTHON`; without them the places where
 //! `cargo xtask build` leaves its outputs are tried.
 
+pub mod recorder;
+
 use std::{
     collections::VecDeque,
     env,
@@ -15,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+pub use recorder::Recorder;
 use serde_json::{Value, json};
 
 /// How long anything may take before a test gives up on it. Not a measure: only a hang meets it.
@@ -169,15 +172,20 @@ impl Agent {
 
     /// Waits for the end of the process.
     pub fn wait(&mut self) -> Result<ExitStatus> {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        bail!("the agent still runs {PATIENCE:?} after it should have ended")
+        wait(&mut self.child)
     }
+}
+
+/// Waits for the end of a process.
+pub fn wait(child: &mut Child) -> Result<ExitStatus> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    bail!("the agent still runs {PATIENCE:?} after it should have ended")
 }
 
 impl Drop for Agent {

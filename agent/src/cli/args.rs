@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::node::AccessMode;
 use clap::{
     ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     parser::ValueSource,
@@ -12,34 +13,44 @@ use clap::{
 /// Without arguments it serves one MCP session: NVML answers what the GPUs are and how they are, and where the process
 /// has CAP_BPF and CAP_PERFMON an eBPF program hears the driver's Xid lines as the kernel prints them.
 #[derive(Debug, Parser)]
-#[command(name = "agent", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
+#[command(name = "agent", version, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Option<Command>,
 
     /// What tools may do. `operator` is accepted and adds nothing in this version: no tool changes anything
-    #[arg(long, value_enum, default_value = "read-only", env = "AGENT_MODE")]
+    #[arg(long, value_enum, default_value = "read-only", env = "AGENT_MODE", global = true)]
     pub mode: Mode,
 
     /// `real` reads the driver's library; `simulated` the test simulator, and then every answer says so.
     /// Named explicitly, the agent exits with 3 when there is no such library
-    #[arg(long, value_enum, default_value = "real", env = "AGENT_NVML_MODE")]
+    #[arg(long, value_enum, default_value = "real", env = "AGENT_NVML_MODE", global = true)]
     pub nvml_mode: NvmlMode,
 
     /// The NVML library to load, instead of searching for libnvidia-ml.so.1
-    #[arg(long, value_name = "PATH", env = "AGENT_NVML_LIBRARY")]
+    #[arg(long, value_name = "PATH", env = "AGENT_NVML_LIBRARY", global = true)]
     pub nvml_library: Option<PathBuf>,
 
     /// Hear the kernel by eBPF: `auto` where the privileges allow it, `on` or exit with 3, `off` never
-    #[arg(long, value_enum, default_value = "auto", env = "AGENT_EBPF")]
+    #[arg(long, value_enum, default_value = "auto", env = "AGENT_EBPF", global = true)]
     pub ebpf: Ebpf,
 
     /// Read kernel lines from a file or FIFO as if they were heard now; their events name the source `replay`
-    #[arg(long, value_name = "PATH", env = "AGENT_REPLAY")]
+    #[arg(long, value_name = "PATH", env = "AGENT_REPLAY", global = true)]
     pub replay: Option<PathBuf>,
 
+    /// Where the recorder of this node listens. A session joins it when it is there, and is complete by itself otherwise
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "AGENT_SOCKET",
+        default_value = "/run/k8s-gpu-mcp-server/agent.sock",
+        global = true
+    )]
+    pub socket: PathBuf,
+
     /// What goes to stderr: error, warn, info, debug, trace, or per target as in `info,agent::bpf=debug`
-    #[arg(long, value_name = "LEVEL", default_value = "warn", env = "AGENT_LOG_LEVEL", value_parser = super::log::check)]
+    #[arg(long, value_name = "LEVEL", default_value = "warn", env = "AGENT_LOG_LEVEL", global = true, value_parser = super::log::check)]
     pub log_level: String,
 
     /// Whether `--nvml-mode` was given rather than left at its default.
@@ -49,12 +60,22 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Hear this node's GPU events for as long as the pod lives, keep them, and serve sessions on a unix socket
+    Record(Record),
     /// Read a kernel log on stdin and print what it understood: `dmesg | agent decode`
     Decode(super::decode::Args),
     /// Say what NVIDIA's catalogue has on an Xid or SXid
     Xid(super::xid::Args),
     /// Wait for SIGTERM: the pod's main process where sessions are opened by `kubectl exec`
     Pause,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Record {
+    /// The file that keeps the events over restarts; `journal.redb` beside the socket when left out.
+    /// Named explicitly, the recorder exits with 3 when it cannot be written
+    #[arg(long, value_name = "PATH", env = "AGENT_JOURNAL")]
+    pub journal: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +95,15 @@ pub enum Ebpf {
     Auto,
     On,
     Off,
+}
+
+impl From<Mode> for AccessMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::ReadOnly => Self::ReadOnly,
+            Mode::Operator => Self::Operator,
+        }
+    }
 }
 
 impl Arguments {
@@ -112,6 +142,19 @@ mod tests {
             (NvmlMode::Real, false, Ebpf::Auto)
         );
         assert!(parse("agent --nvml-mode=real").expect("given").nvml_demanded);
+        assert!(!parse("agent record").expect("fine").nvml_demanded);
+    }
+
+    #[test]
+    fn the_flags_stand_before_or_behind_the_subcommand() {
+        for line in [
+            "agent --nvml-mode=real --socket /s --ebpf off record",
+            "agent record --nvml-mode=real --socket /s --ebpf off",
+        ] {
+            let arguments = parse(line).expect(line);
+            assert!(arguments.nvml_demanded, "{line}");
+            assert_eq!((arguments.socket, arguments.ebpf), ("/s".into(), Ebpf::Off), "{line}");
+        }
     }
 
     #[test]

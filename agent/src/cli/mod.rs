@@ -3,16 +3,19 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | the client closed the session, or SIGTERM or SIGINT ended it |
-//! | 1 | `decode`: stdin cannot be read; `xid`: no catalogue has the number; stdout cannot be written |
+//! | 1 | a session that joined a recorder was cut off because its client did not read; `decode`: stdin cannot be read; `xid`: no catalogue has the number; stdout cannot be written |
 //! | 2 | bad arguments; usage is on stderr |
-//! | 3 | what was demanded with `--ebpf on` or `--nvml-mode` cannot be had; reason and remedy are on stderr |
+//! | 3 | what was demanded with `--ebpf on`, `--nvml-mode`, `--socket` or `--journal` cannot be had; reason and remedy are on stderr |
 
 mod args;
 mod decode;
 mod log;
 mod output;
 mod pause;
+mod record;
+mod relay;
 mod session;
+mod start;
 mod stdout;
 mod xid;
 
@@ -28,6 +31,7 @@ pub fn main() -> ExitCode {
     log::start(&arguments.log_level);
     match &arguments.command {
         None => session::run(&arguments),
+        Some(Command::Record(record)) => record::run(&arguments, record),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Xid(arguments)) => xid::run(arguments),
         Some(Command::Pause) => pause::run(),

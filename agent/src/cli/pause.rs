@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use rustix::process::{WaitOptions, wait};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
 pub fn run() -> ExitCode {
@@ -21,18 +21,25 @@ pub fn run() -> ExitCode {
 async fn pause() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut child = signal(SignalKind::child())?;
     tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = reap(&mut child) => {}
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        error = reap() => Err(error),
     }
-    Ok(())
 }
 
-async fn reap(child: &mut Signal) {
-    while child.recv().await.is_some() {
+/// Reaps children as they end; for a process that starts none, they are those it inherits as PID 1. Ends where that cannot
+/// be done.
+pub async fn reap() -> std::io::Error {
+    let mut child = match signal(SignalKind::child()) {
+        Ok(child) => child,
+        Err(error) => return error,
+    };
+    loop {
         // One signal may stand for many children.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        if child.recv().await.is_none() {
+            return std::io::ErrorKind::BrokenPipe.into();
+        }
     }
 }

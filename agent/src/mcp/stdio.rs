@@ -71,6 +71,8 @@ struct Output<W> {
     pending: Arc<Mutex<HashSet<RequestId>>>,
     /// Turns true when the client no longer reads.
     gone: watch::Sender<bool>,
+    /// How long it may leave a message unread.
+    patience: Option<Duration>,
 }
 
 /// What one line is.
@@ -81,13 +83,14 @@ enum Incoming {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Send + Unpin + 'static> Stdio<R, W> {
-    pub fn new(input: R, output: W) -> Self {
+    pub fn new(input: R, output: W, patience: Option<Duration>) -> Self {
         let output = Output {
             stream: Arc::new(AsyncMutex::new(output)),
             pending: Arc::default(),
             gone: watch::Sender::new(false),
+            patience,
         };
-        let input = BufReader::with_capacity(64 << 10, input);
+        let input = BufReader::with_capacity(8 << 10, input);
         Self {
             input,
             line: Vec::new(),
@@ -216,9 +219,19 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Output<W> {
         let mut line = serde_json::to_vec(&message)?;
         line.push(b'\n');
         let mut stream = self.stream.lock().await;
-        let written = match stream.write_all(&line).await {
-            Ok(()) => stream.flush().await,
-            failed => failed,
+        let write = async {
+            stream.write_all(&line).await?;
+            stream.flush().await
+        };
+        let written = match self.patience {
+            None => write.await,
+            Some(patience) => tokio::time::timeout(patience, write).await.unwrap_or_else(|_| {
+                tracing::warn!(
+                    "A session is cut off: its client has read nothing for {} s.",
+                    patience.as_secs()
+                );
+                Err(io::ErrorKind::TimedOut.into())
+            }),
         };
         if let Some(id) = answered(&message) {
             self.pending().remove(id);
@@ -264,6 +277,7 @@ impl<W> Clone for Output<W> {
             stream: Arc::clone(&self.stream),
             pending: Arc::clone(&self.pending),
             gone: self.gone.clone(),
+            patience: self.patience,
         }
     }
 }

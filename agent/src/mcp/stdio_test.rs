@@ -8,7 +8,7 @@ type Canned = Stdio<io::Cursor<Vec<u8>>, tokio::io::WriteHalf<SimplexStream>>;
 /// A transport that reads `input` and then sees its end, and the other end of its output.
 fn over(input: &[u8]) -> (Canned, ReadHalf<SimplexStream>) {
     let (answers, output) = simplex(1 << 20);
-    (Stdio::new(io::Cursor::new(input.to_vec()), output), answers)
+    (Stdio::new(io::Cursor::new(input.to_vec()), output, None), answers)
 }
 
 /// What comes out of `input`: the methods that reach the server, and the errors that go back at once.
@@ -87,7 +87,7 @@ async fn a_tool_call_with_parameters_of_the_wrong_type_is_told_so() {
 async fn a_line_of_64_mib_costs_one_error_and_no_memory() {
     let (mut input, agent) = duplex(1 << 16);
     let (answers, output) = simplex(1 << 16);
-    let mut stdio = Stdio::new(agent, output);
+    let mut stdio = Stdio::new(agent, output, None);
     let write = async move {
         let mebibyte = vec![b'a'; 1 << 20];
         for _ in 0..64 {

@@ -6,7 +6,10 @@
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
 use super::stdio::Closing;
-use crate::{gpu::GpuError, node::Node};
+use crate::{
+    gpu::GpuError,
+    node::{AccessMode, Node},
+};
 use rmcp::{
     RoleServer,
     handler::server::common::{schema_for_input, schema_for_output},
@@ -44,6 +47,8 @@ pub trait Answer: Serialize + JsonSchema + Send + 'static {
 pub struct Call {
     /// The client's progress token, cancellation, and the way to it.
     pub context: RequestContext<RoleServer>,
+    /// What the session's tools may do.
+    pub access: AccessMode,
     /// Completes when the client has closed its end.
     pub closing: Closing,
 }

@@ -1,7 +1,7 @@
 //! Writes the journal down as it changes.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,8 +19,6 @@ const RETRY: Duration = Duration::from_secs(10);
 /// How the journal is kept, for whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
-    /// In memory: it ends with this process.
-    Memory,
     /// In this file.
     File(PathBuf),
     /// In this file at some later time; why not now.
@@ -94,7 +92,7 @@ impl Keeper {
     async fn write(&mut self) -> Duration {
         let started = Instant::now();
         let (journal, path, store) = (self.journal.clone(), self.path.clone(), self.store.take());
-        let written = tokio::task::spawn_blocking(move || write(&journal, path, store)).await;
+        let written = tokio::task::spawn_blocking(move || write(&journal, &path, store)).await;
         let result = match written {
             Ok(Ok(store)) => {
                 self.store = Some(store);
@@ -126,18 +124,19 @@ impl Keeper {
     }
 }
 
-fn write(journal: &Journal, path: PathBuf, store: Option<Store>) -> Result<Store, StoreError> {
-    let failed =
-        |error: &redb::Error| StoreError::Failed { path: path.clone(), reason: error.to_string() };
-    let store = match store {
-        Some(store) => store,
-        None => {
-            let store = Store::open(&path)?.store;
-            // What it holds is of an earlier time, and the journal is whole in the next snapshot.
-            store.clear().map_err(|error| failed(&error))?;
-            journal.not_kept();
-            store
-        }
+fn write(journal: &Journal, path: &Path, store: Option<Store>) -> Result<Store, StoreError> {
+    let failed = |error: &redb::Error| StoreError::Failed {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let store = if let Some(store) = store {
+        store
+    } else {
+        let store = Store::open(path)?.store;
+        // What it holds is of an earlier time, and the journal is whole in the next snapshot.
+        store.clear().map_err(|error| failed(&error))?;
+        journal.not_kept();
+        store
     };
     if let Some(snapshot) = journal.snapshot() {
         store.save(&snapshot).map_err(|error| failed(&error))?;

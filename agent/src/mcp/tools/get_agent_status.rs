@@ -9,7 +9,7 @@
 //! nvml_events  live  Xids of 8 of 8 GPUs, by number; 1 heard, 0 lost
 //! ```
 
-use std::{fmt::Write as _, time::SystemTime};
+use std::{fmt::Write as _, sync::PoisonError, time::SystemTime};
 
 use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,8 @@ use crate::{
         render,
         tool::{Answer, Call, Refusal, Tool},
     },
-    node::{AccessMode, Node},
+    node::{AccessMode, Node, Recorder},
+    store::keeper::Kept,
 };
 
 #[derive(Debug)]
@@ -50,6 +51,19 @@ pub struct Status {
     capabilities: Vec<&'static str>,
     sources: Vec<SourceAnswer>,
     events: EventsAnswer,
+    /// The recorder that this session has joined; null for a session by itself, whose events end with it.
+    recorder: Option<RecorderAnswer>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RecorderAnswer {
+    socket: String,
+    /// Sessions that are open now, this one included.
+    sessions: usize,
+    /// The file that keeps the events over restarts.
+    journal: String,
+    /// Why the file cannot be written; the events are in memory until it can. Null when it is written.
+    journal_failure: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -70,7 +84,7 @@ pub struct SourceAnswer {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EventsAnswer {
-    /// Events since the agent started.
+    /// Events since the journal began: with this session, or with a recorder's first run.
     total: u64,
     /// Of these, evicted from the journal; their groups are kept.
     evicted: u64,
@@ -86,7 +100,7 @@ impl Tool for GetAgentStatus {
     type Input = Input;
     type Answer = Status;
 
-    async fn call(node: &Node, _: Input, _: &Call) -> Result<Status, Refusal> {
+    async fn call(node: &Node, _: Input, call: &Call) -> Result<Status, Refusal> {
         let mut sources = vec![nvml(node).await];
         node.sources.settled().await;
         sources.extend(
@@ -99,7 +113,7 @@ impl Tool for GetAgentStatus {
             simulated: node.gpu.simulated(),
             node: node.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            mode: match node.access {
+            mode: match call.access {
                 AccessMode::ReadOnly => "read-only",
                 AccessMode::Operator => "operator",
             },
@@ -114,6 +128,7 @@ impl Tool for GetAgentStatus {
                 evicted: node.journal.overflow().0,
                 cursor: node.journal.end().to_string(),
             },
+            recorder: node.recorder.as_ref().map(RecorderAnswer::of),
         })
     }
 }
@@ -128,6 +143,22 @@ async fn nvml(node: &Node) -> SourceAnswer {
         Err(error) => State::Unavailable { reason: error.to_string(), remedy: error.remedy() },
     };
     SourceAnswer::of("nvml", state, None)
+}
+
+impl RecorderAnswer {
+    fn of(recorder: &Recorder) -> Self {
+        let kept = recorder.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (journal, journal_failure) = match kept {
+            Kept::File(path) => (path, None),
+            Kept::Failing(path, reason) => (path, Some(reason)),
+        };
+        Self {
+            socket: recorder.socket.display().to_string(),
+            sessions: recorder.sessions(),
+            journal: journal.display().to_string(),
+            journal_failure,
+        }
+    }
 }
 
 impl SourceAnswer {
@@ -180,9 +211,18 @@ impl Answer for Status {
         }
         let _ = write!(
             text,
-            "\n{} events since the start, {} of them evicted",
+            "\n{} events in the journal since it began, {} of them evicted",
             self.events.total, self.events.evicted
         );
+        if let Some(recorder) = &self.recorder {
+            let RecorderAnswer { socket, sessions, journal, journal_failure } = recorder;
+            let kept = match journal_failure {
+                None => format!("journal in {journal}"),
+                Some(reason) => format!("journal NOT WRITTEN: {reason}"),
+            };
+            let sessions = render::count(*sessions as u64, "session");
+            let _ = write!(text, "\nrecorder on {socket}, {sessions}, {kept}");
+        }
         text
     }
 }

@@ -1,0 +1,126 @@
+//! A session that joins the recorder: its client's bytes go to the recorder's socket, and the recorder's to the client.
+
+use std::{io, path::Path, time::Duration};
+
+use tokio::{
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader,
+    },
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use super::{
+    Refused,
+    args::{Arguments, Ebpf, NvmlMode},
+    output::say,
+    stdout::DirectStdout,
+};
+use crate::mcp::joining::{Answer, Join, STALLED};
+
+/// A recorder that does not answer within this is stuck, and the session is better off without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The connection to a recorder that has taken the session.
+pub struct Recorder {
+    input: OwnedWriteHalf,
+    output: BufReader<OwnedReadHalf>,
+}
+
+/// Asks the recorder to take this session. `None`: there is none, or it has not what this session was asked for.
+pub async fn join(arguments: &Arguments) -> Result<Option<Recorder>, Refused> {
+    let socket = &arguments.socket;
+    let asked = match tokio::time::timeout(PATIENCE, ask(socket, &request(arguments))).await {
+        Ok(Ok(asked)) => asked,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, socket = %socket.display(), "The recorder cannot be reached; this session is by itself.");
+            return Ok(None);
+        }
+        Err(_) => {
+            tracing::warn!(socket = %socket.display(), "The recorder does not answer; this session is by itself.");
+            return Ok(None);
+        }
+    };
+    match asked {
+        (Answer::Joined, recorder) => Ok(Some(recorder)),
+        (Answer::Elsewhere { reason }, _) => {
+            tracing::warn!(
+                reason,
+                "The recorder has not what was asked for; this session is by itself."
+            );
+            Ok(None)
+        }
+        (Answer::Refused { what, remedy }, _) => Err(Refused { what, remedy }),
+    }
+}
+
+fn request(arguments: &Arguments) -> Join {
+    Join {
+        operator: arguments.mode == super::args::Mode::Operator,
+        simulated: arguments.nvml_demanded.then_some(arguments.nvml_mode == NvmlMode::Simulated),
+        nvml_library: arguments.nvml_library.clone(),
+        ebpf: arguments.ebpf == Ebpf::On,
+        replay: arguments.replay.clone(),
+    }
+}
+
+async fn ask(socket: &Path, join: &Join) -> io::Result<(Answer, Recorder)> {
+    let (output, mut input) = UnixStream::connect(socket).await?.into_split();
+    input.write_all(&join.line()).await?;
+    let mut output = BufReader::new(output);
+    let mut line = String::new();
+    output.read_line(&mut line).await?;
+    let answer = Answer::read(&line).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "what listens there is no recorder of this version",
+        )
+    })?;
+    Ok((answer, Recorder { input, output }))
+}
+
+/// Carries the session to its end; returns the exit code.
+pub async fn run(recorder: Recorder) -> u8 {
+    let Recorder { mut input, output } = recorder;
+    let from_client = async {
+        // Either side's end is the end of the input: the recorder answers what is under way, and closes.
+        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut input).await;
+        let _ = input.shutdown().await;
+        std::future::pending::<u8>().await
+    };
+    tokio::select! {
+        code = to_client(output, DirectStdout::new()) => code,
+        code = from_client => code,
+    }
+}
+
+async fn to_client(mut output: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin) -> u8 {
+    let mut bytes = vec![0; 16 << 10];
+    loop {
+        // An end without a word and a connection that breaks are the same: the recorder is gone, or has closed.
+        let read = output.read(&mut bytes).await.unwrap_or(0);
+        if read == 0 {
+            return 0;
+        }
+        let write = async {
+            client.write_all(&bytes[..read]).await?;
+            client.flush().await
+        };
+        match tokio::time::timeout(STALLED, write).await {
+            Ok(Ok(())) => {}
+            // The client has gone away.
+            Ok(Err(_)) => return 0,
+            Err(_) => {
+                say(format_args!(
+                    "cut off: the client has read nothing for {} s",
+                    STALLED.as_secs()
+                ));
+                return 1;
+            }
+        }
+    }
+}

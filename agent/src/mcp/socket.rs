@@ -1,0 +1,131 @@
+//! The recorder's side of its socket: sessions that come and go while it goes on.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+};
+
+use super::{
+    Terms,
+    joining::{Answer, Join, STALLED},
+    serve,
+};
+use crate::{
+    event::Source,
+    kernel::source::State,
+    node::{AccessMode, Node},
+};
+
+/// Each session costs some 100 KiB and two descriptors. More than this is a client that opens sessions and leaves them.
+const MOST_SESSIONS: usize = 128;
+/// A first line that is longer is a client's message.
+const LONGEST_JOIN: u64 = 16 << 10;
+
+/// What a session may have been asked for and has to find here.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    pub simulated: bool,
+    pub nvml_library: Option<PathBuf>,
+    pub replay: Option<PathBuf>,
+}
+
+/// Serves sessions on `listener` until `shutdown` completes. Those that are open then end with the process.
+pub async fn listen(
+    node: Arc<Node>,
+    offer: Offer,
+    listener: UnixListener,
+    shutdown: impl Future<Output = ()>,
+) {
+    let offer = Arc::new(offer);
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (node, offer) = (Arc::clone(&node), Arc::clone(&offer));
+                tokio::spawn(async move {
+                    if let Err(error) = session(node, &offer, stream).await {
+                        tracing::debug!(%error, "A client left before its session began.");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: those who are there go first.
+                tracing::error!(%error, "A session cannot be accepted.");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn session(node: Arc<Node>, offer: &Offer, stream: UnixStream) -> io::Result<()> {
+    let (input, mut output) = stream.into_split();
+    let mut input = BufReader::with_capacity(8 << 10, input);
+    let mut first = Vec::new();
+    (&mut input).take(LONGEST_JOIN).read_until(b'\n', &mut first).await?;
+    let join = Join::read(&first);
+    let Some(_session) = node.recorder.as_ref().and_then(|recorder| recorder.enter(MOST_SESSIONS))
+    else {
+        let what = format!("the recorder serves {MOST_SESSIONS} sessions already");
+        let remedy = "End some: each is an `agent` process of this pod.".to_owned();
+        tracing::warn!(what, "A session was refused.");
+        return output.write_all(&Answer::Refused { what, remedy }.line()).await;
+    };
+    let access = if join.as_ref().is_some_and(|join| join.operator) {
+        AccessMode::Operator
+    } else {
+        AccessMode::ReadOnly
+    };
+    let terms = Terms { access, patience: Some(STALLED) };
+    if let Some(join) = join {
+        let answer = answer(&node, offer, &join).await;
+        output.write_all(&answer.line()).await?;
+        if answer == Answer::Joined {
+            serve(node, terms, input, output).await;
+        }
+    } else {
+        serve(node, terms, io::Cursor::new(first).chain(input), output).await;
+    }
+    Ok(())
+}
+
+async fn answer(node: &Node, offer: &Offer, join: &Join) -> Answer {
+    let Join { operator: _, simulated, nvml_library, ebpf, replay } = join;
+    let other = if simulated.is_some_and(|simulated| simulated != offer.simulated) {
+        Some("--nvml-mode")
+    } else if nvml_library.is_some() && *nvml_library != offer.nvml_library {
+        Some("--nvml-library")
+    } else if replay.is_some() && *replay != offer.replay {
+        Some("--replay")
+    } else {
+        None
+    };
+    if let Some(flag) = other {
+        return Answer::Elsewhere { reason: format!("the recorder runs with another {flag}") };
+    }
+    if simulated.is_some()
+        && let Err((what, remedy)) = node.demand_nvml().await
+    {
+        return Answer::Refused { what: format!("--nvml-mode: {what}"), remedy };
+    }
+    if *ebpf {
+        node.sources.settled().await;
+        match node.sources.state(Source::Ebpf) {
+            Some(State::Live(_)) => {}
+            Some(State::Unavailable { reason, remedy }) => {
+                return Answer::Refused { what: format!("--ebpf on: {reason}"), remedy };
+            }
+            _ => {
+                let what = "--ebpf on: the recorder runs with --ebpf off".to_owned();
+                let remedy = "Restart the recorder without it.".to_owned();
+                return Answer::Refused { what, remedy };
+            }
+        }
+    }
+    Answer::Joined
+}
