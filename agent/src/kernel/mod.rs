@@ -1,12 +1,14 @@
 //! What the kernel says: lines of the NVIDIA driver as they are printed, with the task they were printed in.
 //!
 //! - [`tracer`] is the eBPF source (feature `ebpf`): CAP_BPF and CAP_PERFMON, Linux 5.8+.
+//! - [`kernel_log`] reads the kernel's log back, the past too: `/dev/kmsg`, else syslog(2) with CAP_SYSLOG.
 //! - [`replay`] reads lines from a file or FIFO as if they were heard now, for demonstrations and where nothing else is allowed.
 //! - [`record`] decodes what the BPF program sends.
 //! - [`source`] is what any of them reports about itself.
 //!
 //! Nothing here knows NVML or MCP, nor what a line means.
 
+pub mod kernel_log;
 #[cfg(feature = "ebpf")]
 mod loader;
 pub mod privileges;
