@@ -1,31 +1,41 @@
-//! What the BPF program and user space agree on: one record layout, the counters, and the names of the maps.
+//! What the BPF program and user space agree on: one record layout, the counters, the places of the kernel's own
+//! structures, and the names of the maps.
 //!
-//! A record is a [`ConsoleHeader`] followed by [`ConsoleHeader::text_len`] bytes of the line. The ring buffer hands
-//! out its slots in a few fixed sizes ([`SLOT_TEXT`]), so bytes after the text are leftovers and mean nothing.
-//! User space reads the fields one by one in this order and in the machine's byte order; it never casts a pointer.
+//! A record is a [`Header`] followed by [`Header::text_len`] bytes of text; between the two a record of [`kind::XID`]
+//! has the name of the PCI device, in [`PCI_LEN`] bytes. The ring buffer hands out its slots in a few fixed sizes
+//! ([`SLOT_TEXT`]), so bytes after the text are leftovers and mean nothing. User space reads the fields one by one in
+//! this order and in the machine's byte order; it never casts a pointer.
 #![no_std]
 
 use core::mem::size_of;
 
-/// Ring buffer of console records, kernel → agent.
-pub const MAP_CONSOLE: &str = "CONSOLE";
+/// Ring buffer of records, kernel → agent.
+pub const MAP_RECORDS: &str = "RECORDS";
 /// Per-CPU array of `u64`, indexed by [`counter`].
 pub const MAP_COUNTERS: &str = "COUNTERS";
+/// Where the kernel keeps what the program reads of it, indexed by [`layout`]; set before the program is loaded.
+pub const GLOBAL_LAYOUT: &str = "LAYOUT";
 /// The raw tracepoint program, and the tracepoint it attaches to (`include/trace/events/printk.h`).
 pub const PROGRAM_CONSOLE: &str = "console";
+/// The same for the driver's own tracepoint (`kernel-open/nvidia/nv-tracepoint.h` of the open kernel modules).
+pub const PROGRAM_XID: &str = "nvidia_dev_xid";
 
 /// Length of `task_struct::comm` with its NUL.
 pub const COMM_LEN: usize = 16;
+/// Room for a PCI device's name, NUL-padded: `0000:3b:00.0`, and domains of more digits.
+pub const PCI_LEN: usize = 24;
 
 /// The text sizes a slot can have: a usual Xid, one with a long decode, and the longest line printk stores
 /// (1,024 bytes with its prefix, `kernel/printk/printk.c`).
 pub const SLOT_TEXT: [usize; 3] = [192, 448, 1024];
+/// The text size of an Xid from the driver's tracepoint. A longer one is cut; the driver prints the same as a line.
+pub const XID_TEXT: usize = 448;
 
-/// What stands before the text of every console record.
+/// What stands before the text of every record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct ConsoleHeader {
-    /// `CLOCK_MONOTONIC` when the line passed the tracepoint, in nanoseconds.
+pub struct Header {
+    /// `CLOCK_MONOTONIC` when the tracepoint was passed, in nanoseconds.
     pub monotonic_ns: u64,
     /// cgroup v2 id of the task the kernel was running as at that moment.
     pub cgroup_id: u64,
@@ -33,6 +43,10 @@ pub struct ConsoleHeader {
     pub pid: u32,
     /// Thread id of that task (the kernel's pid).
     pub tid: u32,
+    /// What the record is, see [`kind`].
+    pub kind: u32,
+    /// The Xid's number in a record of [`kind::XID`], else 0.
+    pub code: u32,
     /// Bytes of text in this record.
     pub text_len: u32,
     /// Bytes the kernel printed; more than `text_len` when the line was cut.
@@ -41,20 +55,72 @@ pub struct ConsoleHeader {
     pub comm: [u8; COMM_LEN],
 }
 
-/// Size of [`ConsoleHeader`] on the wire.
-pub const HEADER_LEN: usize = size_of::<ConsoleHeader>();
+/// Size of [`Header`] on the wire.
+pub const HEADER_LEN: usize = size_of::<Header>();
 
-// Two u64, four u32 and the name: no padding anywhere, on any target.
-const _: () = assert!(HEADER_LEN == 8 * 2 + 4 * 4 + COMM_LEN);
+// Two u64, six u32 and the name: no padding anywhere, on any target.
+const _: () = assert!(HEADER_LEN == 8 * 2 + 4 * 6 + COMM_LEN);
 // A slot stays a multiple of eight bytes, as ring buffer records are.
-const _: () = assert!(HEADER_LEN.is_multiple_of(8));
+const _: () = assert!(HEADER_LEN.is_multiple_of(8) && PCI_LEN.is_multiple_of(8));
+
+/// What a record is.
+pub mod kind {
+    /// A printed line, and nothing is known of who wrote it.
+    pub const LINE: u32 = 0;
+    /// A line that the kernel, or a driver in it, printed itself.
+    pub const LINE_OF_KERNEL: u32 = 1;
+    /// A line that a process wrote into the kernel's log.
+    pub const LINE_OF_USER: u32 = 2;
+    /// An Xid as the driver's own tracepoint tells it.
+    pub const XID: u32 = 3;
+}
 
 /// Indexes into the counters map.
 pub mod counter {
     /// Driver lines that passed the filter.
-    pub const HEARD: u32 = 0;
+    pub const LINES: u32 = 0;
     /// Driver lines that found the ring buffer full and are lost.
-    pub const DROPPED: u32 = 1;
+    pub const LINES_DROPPED: u32 = 1;
+    /// Xids of the driver's tracepoint.
+    pub const XIDS: u32 = 2;
+    /// Xids of the driver's tracepoint that found the ring buffer full and are lost.
+    pub const XIDS_DROPPED: u32 = 3;
     /// Number of counters.
-    pub const LEN: u32 = 2;
+    pub const LEN: u32 = 4;
+}
+
+/// Indexes into the global [`GLOBAL_LAYOUT`](crate::GLOBAL_LAYOUT): offsets in bytes unless something else is said.
+pub mod layout {
+    /// Size of a task's kernel stack. 0 where the layout is not known: then every line is of unknown origin.
+    pub const STACK_SIZE: usize = 0;
+    /// From the stack's end back to the registers that user space had when it entered the kernel.
+    pub const REGS_BELOW: usize = 1;
+    /// In these registers: the system call's number (32 bits, negative outside a call), …
+    pub const REGS_CALL: usize = 2;
+    /// … a call's first argument, …
+    pub const REGS_FD: usize = 3;
+    /// … the first argument of a 32-bit call, …
+    pub const REGS_FD_32: usize = 4;
+    /// … and eight bytes of which [`MODE_MASK`] is [`MODE_USER`] if these are a user's registers at all.
+    pub const REGS_MODE: usize = 5;
+    pub const MODE_MASK: usize = 6;
+    pub const MODE_USER: usize = 7;
+    /// Members of `task_struct`.
+    pub const TASK_FLAGS: usize = 8;
+    pub const TASK_STACK: usize = 9;
+    pub const TASK_FILES: usize = 10;
+    /// 0 in a kernel without io_uring.
+    pub const TASK_IO_URING: usize = 11;
+    /// From `files_struct` to the number of an open file's device.
+    pub const FILES_FDT: usize = 12;
+    pub const FDTABLE_FD: usize = 13;
+    pub const FILE_INODE: usize = 14;
+    pub const INODE_RDEV: usize = 15;
+    /// The pointer to a device's name, from its `pci_dev`.
+    pub const PCI_NAME: usize = 16;
+    /// The first of [`CALLS`] numbers: system calls that write to a file. The rest are `u32::MAX`.
+    pub const WRITES: usize = 17;
+    pub const CALLS: usize = 24;
+    /// Number of fields.
+    pub const LEN: usize = WRITES + CALLS;
 }

@@ -1,17 +1,22 @@
-//! The BPF program: hears the kernel print, passes on what the NVIDIA driver and the PCIe ports above it say.
+//! The BPF programs: hear the kernel print, and the NVIDIA driver's own tracepoint where it has one.
 //!
-//! It sits on the raw tracepoint `console`, which every printk passes and which needs neither tracefs nor
-//! perf_event_open: CAP_BPF and CAP_PERFMON are enough (Linux 5.8+ for the capabilities and the ring buffer).
-//! Lines of anybody else are told apart by their first bytes and cost one short read.
+//! [`console`] sits on the raw tracepoint of that name, which every printk passes and which needs neither tracefs nor
+//! perf_event_open: CAP_BPF and CAP_PERFMON are enough (Linux 5.8+ for the capabilities and the ring buffer). It passes
+//! on what the driver and the PCIe ports above it say, and who wrote it ([`origin`]). Lines of anybody else are told
+//! apart by their first bytes and cost one short read.
 #![no_std]
 #![no_main]
 
-use agent_ebpf::{COMM_LEN, ConsoleHeader, HEADER_LEN, SLOT_TEXT, counter};
+mod origin;
+
+use agent_ebpf::{
+    COMM_LEN, HEADER_LEN, Header, PCI_LEN, SLOT_TEXT, XID_TEXT, counter, kind, layout,
+};
 use aya_ebpf::{
     EbpfContext as _,
     helpers::{
         bpf_get_current_cgroup_id, bpf_ktime_get_ns,
-        generated::{bpf_get_current_comm, bpf_probe_read_kernel},
+        generated::{bpf_get_current_comm, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
     },
     macros::{map, raw_tracepoint},
     maps::{PerCpuArray, RingBuf},
@@ -21,7 +26,7 @@ use aya_log_ebpf::debug;
 
 /// 1 MiB holds about 4,000 Xid lines: a storm of several milliseconds at the fastest rate printk reaches.
 #[map]
-static CONSOLE: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 #[map]
 static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::LEN, 0);
@@ -38,61 +43,117 @@ pub fn console(ctx: RawTracePointContext) -> i32 {
     if printed == 0 || !is_driver_line(text, printed) {
         return 0;
     }
-    count(counter::HEARD);
+    count(counter::LINES);
+    let last = origin::read(text as u64 + printed as u64 - 1).unwrap_or(b'\n');
+    let kind = origin::of_line(&ctx, last);
     let sent = if printed <= SLOT_TEXT[0] {
-        send::<{ SLOT_TEXT[0] }>(text, printed)
+        send_line::<{ SLOT_TEXT[0] }>(text, printed, kind)
     } else if printed <= SLOT_TEXT[1] {
-        send::<{ SLOT_TEXT[1] }>(text, printed)
+        send_line::<{ SLOT_TEXT[1] }>(text, printed, kind)
     } else {
-        send::<{ SLOT_TEXT[2] }>(text, printed)
+        send_line::<{ SLOT_TEXT[2] }>(text, printed, kind)
     };
     if !sent {
-        count(counter::DROPPED);
+        count(counter::LINES_DROPPED);
     }
     debug!(
         &ctx,
-        "driver line of {} bytes printed by pid {}, sent: {}",
+        "driver line of {} bytes printed by pid {}, kind {}, sent: {}",
         printed,
         ctx.tgid(),
+        kind,
         u8::from(sent)
     );
     0
 }
 
+#[raw_tracepoint(tracepoint = "nvidia_dev_xid")]
+pub fn nvidia_dev_xid(ctx: RawTracePointContext) -> i32 {
+    // TP_PROTO(const struct pci_dev *pdev, uint32_t error_code, const char *msg)
+    let device: u64 = ctx.arg(0);
+    let code: u32 = ctx.arg(1);
+    let message: *const u8 = ctx.arg(2);
+    count(counter::XIDS);
+    if !send_xid(device, code, message) {
+        count(counter::XIDS_DROPPED);
+    }
+    0
+}
+
 /// A slot as it lies in the ring buffer.
 #[repr(C)]
-struct Slot<const TEXT: usize> {
-    header: ConsoleHeader,
+struct Slot<const PCI: usize, const TEXT: usize> {
+    header: Header,
+    pci: [u8; PCI],
     text: [u8; TEXT],
 }
 
 /// Copies the line into a slot of its own; false when the ring buffer is full.
 #[inline(always)]
-fn send<const TEXT: usize>(text: *const u8, printed: usize) -> bool {
-    const { assert!(size_of::<Slot<TEXT>>() == HEADER_LEN + TEXT) };
-    let Some(mut entry) = CONSOLE.reserve::<Slot<TEXT>>(0) else { return false };
+fn send_line<const TEXT: usize>(text: *const u8, printed: usize, kind: u32) -> bool {
+    const { assert!(size_of::<Slot<0, TEXT>>() == HEADER_LEN + TEXT) };
+    let Some(mut entry) = RECORDS.reserve::<Slot<0, TEXT>>(0) else { return false };
     let slot = entry.as_mut_ptr();
     let len = core::hint::black_box(printed).min(TEXT);
-    let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
     // SAFETY: slot points to TEXT + HEADER_LEN writable bytes that the ring buffer reserved for this program alone;
     // every field of the header is written, and len is at most TEXT.
     unsafe {
-        (*slot).header = ConsoleHeader {
-            monotonic_ns: bpf_ktime_get_ns(),
-            cgroup_id: bpf_get_current_cgroup_id(),
-            pid: (pid_tgid >> 32) as u32,
-            tid: pid_tgid as u32,
-            text_len: len as u32,
-            printed_len: printed as u32,
-            comm: [0; COMM_LEN],
-        };
-        bpf_get_current_comm((&raw mut (*slot).header.comm).cast(), COMM_LEN as u32);
-        if bpf_probe_read_kernel((&raw mut (*slot).text).cast(), len as u32, text.cast()) != 0 {
-            (*slot).header.text_len = 0;
+        begin(&raw mut (*slot).header, kind, 0);
+        (*slot).header.printed_len = printed as u32;
+        if bpf_probe_read_kernel((&raw mut (*slot).text).cast(), len as u32, text.cast()) == 0 {
+            (*slot).header.text_len = len as u32;
         }
     }
     entry.submit(0);
     true
+}
+
+/// The same for an Xid of the driver's tracepoint.
+#[inline(always)]
+fn send_xid(device: u64, code: u32, message: *const u8) -> bool {
+    const { assert!(size_of::<Slot<PCI_LEN, XID_TEXT>>() == HEADER_LEN + PCI_LEN + XID_TEXT) };
+    let Some(mut entry) = RECORDS.reserve::<Slot<PCI_LEN, XID_TEXT>>(0) else { return false };
+    let slot = entry.as_mut_ptr();
+    let name: u64 = origin::read(device + origin::field(layout::PCI_NAME)).unwrap_or(0);
+    // SAFETY: slot points to writable bytes of the slot's size that the ring buffer reserved for this program alone;
+    // the helper writes at most the size it is given, and every field of the header is written.
+    unsafe {
+        begin(&raw mut (*slot).header, kind::XID, code);
+        (*slot).pci = [0; PCI_LEN];
+        bpf_probe_read_kernel_str((&raw mut (*slot).pci).cast(), PCI_LEN as u32, name as *const _);
+        let text = (&raw mut (*slot).text).cast();
+        let len = bpf_probe_read_kernel_str(text, XID_TEXT as u32, message.cast());
+        // Counts the NUL.
+        let len = if len > 0 { len as u32 - 1 } else { 0 };
+        (*slot).header.text_len = len;
+        (*slot).header.printed_len = len;
+    }
+    entry.submit(0);
+    true
+}
+
+/// Writes every field of a record's header; the lengths are none yet.
+///
+/// # Safety
+/// `header` is writable.
+#[inline(always)]
+unsafe fn begin(header: *mut Header, kind: u32, code: u32) {
+    let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+    // SAFETY: by the caller; the helper writes COMM_LEN bytes.
+    unsafe {
+        *header = Header {
+            monotonic_ns: bpf_ktime_get_ns(),
+            cgroup_id: bpf_get_current_cgroup_id(),
+            pid: (pid_tgid >> 32) as u32,
+            tid: pid_tgid as u32,
+            kind,
+            code,
+            text_len: 0,
+            printed_len: 0,
+            comm: [0; COMM_LEN],
+        };
+        bpf_get_current_comm((&raw mut (*header).comm).cast(), COMM_LEN as u32);
+    }
 }
 
 /// Whether the line, after the prefix that kernels before 6.0 put in front, begins with a tag of interest.

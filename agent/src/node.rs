@@ -326,7 +326,13 @@ impl Node {
 
     /// Starts hearing with a tracer that was loaded already.
     pub fn trace(self: &Arc<Self>, mut tracer: Tracer) {
-        self.sources.live(Source::Ebpf, Tracer::HOW.to_owned(), tracer.counter());
+        self.sources.live(Source::Ebpf, tracer.how(), tracer.counter());
+        match tracer.driver() {
+            State::Live(how) => {
+                self.sources.live(Source::Tracepoint, how.clone(), tracer.driver_counter());
+            }
+            silent => self.sources.set(Source::Tracepoint, silent.clone()),
+        }
         let node = Arc::clone(self);
         tokio::spawn(async move {
             let hear = |heard| match heard {
@@ -334,14 +340,12 @@ impl Node {
                 Heard::Xid(xid) => node.hear_driver(xid),
             };
             let Err(error) = tracer.run(hear).await else { return };
-            let reason = format!("reading the ring buffer failed: {error}");
-            node.sources.set(
-                Source::Ebpf,
-                State::Unavailable {
-                    reason,
-                    remedy: "Open a new session; report this.".to_owned(),
-                },
-            );
+            let state = State::Unavailable {
+                reason: format!("reading the ring buffer failed: {error}"),
+                remedy: "Open a new session; report this.".to_owned(),
+            };
+            node.sources.set(Source::Tracepoint, state.clone());
+            node.sources.set(Source::Ebpf, state);
         });
     }
 

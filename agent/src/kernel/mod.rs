@@ -3,12 +3,17 @@
 //! - [`tracer`] is the eBPF source (feature `ebpf`): CAP_BPF and CAP_PERFMON, Linux 5.8+.
 //! - [`kernel_log`] reads the kernel's log back, the past too: `/dev/kmsg`, else syslog(2) with CAP_SYSLOG.
 //! - [`replay`] reads lines from a file or FIFO as if they were heard now, for demonstrations and where nothing else is allowed.
+//! - `btf` and `layout` find where this kernel keeps what its program reads.
 //! - [`record`] decodes what the BPF program sends.
 //! - [`source`] is what any of them reports about itself.
 //!
 //! Nothing here knows NVML or MCP, nor what a line means.
 
 pub mod kernel_log;
+#[cfg(feature = "ebpf")]
+mod btf;
+#[cfg(feature = "ebpf")]
+mod layout;
 #[cfg(feature = "ebpf")]
 mod loader;
 pub mod privileges;

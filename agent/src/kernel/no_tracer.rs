@@ -41,11 +41,23 @@ impl Tracer {
         Err(TracerError)
     }
 
-    /// By what means it hears.
-    pub const HOW: &'static str = "not at all";
+    #[must_use]
+    pub fn how(&self) -> String {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn driver(&self) -> &State {
+        match self.0 {}
+    }
 
     #[must_use]
     pub fn counter(&self) -> Counter {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn driver_counter(&self) -> Counter {
         match self.0 {}
     }
 

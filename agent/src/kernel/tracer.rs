@@ -1,7 +1,13 @@
-//! The eBPF source: loads the embedded program, attaches it to the raw tracepoint `console`, and reads its ring buffer.
+//! The eBPF source: loads the embedded programs, attaches them to the raw tracepoints `console` and, where the driver
+//! offers it, `nvidia_dev_xid`, and reads their ring buffer.
 //!
-//! Needs CAP_BPF and CAP_PERFMON and Linux 5.8 (ring buffer, the two capabilities); no tracefs, no BTF, no mount. The
-//! program stays attached as long as [`Tracer`] lives and is gone with the process, however that ends.
+//! Needs CAP_BPF and CAP_PERFMON and Linux 5.8 (ring buffer, the two capabilities); no tracefs and no mount. With the
+//! kernel's type information ([`layout`](super::layout)) it says of a line whether the kernel or a process wrote it, and
+//! reads the driver's tracepoint; without, it hears lines all the same. The programs stay attached as long as
+//! [`Tracer`] lives and are gone with the process, however that ends.
+//!
+//! The driver's tracepoint is looked for once: a driver that is loaded after the agent is heard by its lines alone,
+//! which say the same. While it is attached, the kernel holds the driver's module in use, as NVML does.
 
 use std::{
     io,
@@ -13,11 +19,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use agent_ebpf::{MAP_CONSOLE, MAP_COUNTERS, PROGRAM_CONSOLE, counter};
+use agent_ebpf::{
+    GLOBAL_LAYOUT, MAP_COUNTERS, MAP_RECORDS, PROGRAM_CONSOLE, PROGRAM_XID, counter, layout::LEN,
+};
 use aya::{
     Ebpf,
-    maps::{Map, MapData, PerCpuArray, RingBuf},
-    programs::RawTracePoint,
+    maps::{MapData, PerCpuArray, RingBuf},
+    programs::{ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use bytes::Bytes;
@@ -26,7 +34,9 @@ use tokio::io::unix::AsyncFd;
 
 pub use super::loader::Loader;
 use super::{
-    Heard, privileges, record,
+    Heard,
+    layout::{self, LayoutError},
+    privileges, record,
     source::{Counter, Counts, State},
 };
 
@@ -66,10 +76,14 @@ impl TracerError {
     }
 }
 
-/// The attached program and its maps.
+/// The attached programs and their maps.
 pub struct Tracer {
-    /// Owns the attachment; dropping it detaches the program.
-    _program: Ebpf,
+    /// Owns the attachments; dropping it detaches the programs.
+    _programs: Ebpf,
+    /// Whether, or why not, the origin of lines is known; read by [`Tracer::how`].
+    layout: Result<(), LayoutError>,
+    /// How the driver's tracepoint stands.
+    driver: State,
     /// Written by the kernel; read by [`Tracer::drain`] only.
     ring: RingBuf<MapData>,
     /// Read by whoever asks for the source's counts.
@@ -103,25 +117,45 @@ impl Tracer {
                 u32::try_from(rustix::param::page_size()).unwrap_or(4096),
             );
         }
-        let mut program = loader.load(OBJECT).map_err(refused)?;
-        let log =
-            if debug { EbpfLogger::init_with_logger(&mut program, Diagnostics).ok() } else { None };
-        let ring = ring(program.take_map(MAP_CONSOLE).ok_or(TracerError::Object(MAP_CONSOLE))?)?;
-        let counters = program.take_map(MAP_COUNTERS).ok_or(TracerError::Object(MAP_COUNTERS))?;
+        let (fields, layout) = match layout::of_this_kernel() {
+            Ok(fields) => (fields, Ok(())),
+            Err(error) => ([0; LEN], Err(error)),
+        };
+        loader.override_global(GLOBAL_LAYOUT, &fields, true);
+        let mut programs = loader.load(OBJECT).map_err(refused)?;
+        let log = if debug {
+            EbpfLogger::init_with_logger(&mut programs, Diagnostics).ok()
+        } else {
+            None
+        };
+        let ring = programs.take_map(MAP_RECORDS).ok_or(TracerError::Object(MAP_RECORDS))?;
+        let ring = RingBuf::try_from(ring).map_err(refused)?;
+        let counters = programs.take_map(MAP_COUNTERS).ok_or(TracerError::Object(MAP_COUNTERS))?;
         let map = PerCpuArray::try_from(counters).map_err(refused)?;
         let counters = Arc::new(Counters { map, malformed: AtomicU64::new(0) });
-        let console: &mut RawTracePoint = program
-            .program_mut(PROGRAM_CONSOLE)
-            .ok_or(TracerError::Object(PROGRAM_CONSOLE))?
-            .try_into()
-            .map_err(refused)?;
-        console.load().map_err(refused)?;
-        console.attach("console").map_err(refused)?;
-        Ok(Self { _program: program, ring, counters, log })
+        attach(&mut programs, PROGRAM_CONSOLE)?.map_err(refused)?;
+        let driver = match &layout {
+            Ok(()) => driver(attach(&mut programs, PROGRAM_XID)?),
+            Err(error) => no_layout(error),
+        };
+        Ok(Self { _programs: programs, layout, driver, ring, counters, log })
     }
 
-    /// By what means it hears.
-    pub const HOW: &'static str = "raw tracepoint console, through a ring buffer";
+    /// By what means it hears lines, and whether it knows who wrote them.
+    #[must_use]
+    pub fn how(&self) -> String {
+        let origin = match &self.layout {
+            Ok(()) => String::new(),
+            Err(error) => format!("; who wrote a line is not known: {error}"),
+        };
+        format!("raw tracepoint {PROGRAM_CONSOLE}, through a ring buffer{origin}")
+    }
+
+    /// How the driver's own tracepoint stands.
+    #[must_use]
+    pub fn driver(&self) -> &State {
+        &self.driver
+    }
 
     /// Waits for lines and hands each to `hear`; ends only with an error of the poll.
     pub async fn run(&mut self, mut hear: impl FnMut(Heard)) -> io::Result<()> {
@@ -143,7 +177,7 @@ impl Tracer {
     fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Heard)) {
         while let Some(item) = self.ring.next() {
             match record::decode(Bytes::copy_from_slice(&item), boot) {
-                Ok(line) => hear(Heard::Line(line)),
+                Ok(heard) => hear(heard),
                 Err(error) => {
                     self.counters.malformed.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(%error, "A record of the BPF program cannot be read; please report this.");
@@ -152,30 +186,79 @@ impl Tracer {
         }
     }
 
-    /// Reads the program's counters.
+    /// Reads what was counted of lines.
     #[must_use]
     pub fn counter(&self) -> Counter {
         let counters = Arc::clone(&self.counters);
-        Arc::new(move || counters.read())
+        Arc::new(move || counters.lines())
+    }
+
+    /// Reads what was counted of the driver's tracepoint.
+    #[must_use]
+    pub fn driver_counter(&self) -> Counter {
+        let counters = Arc::clone(&self.counters);
+        Arc::new(move || Counts {
+            heard: counters.sum(counter::XIDS),
+            dropped: counters.sum(counter::XIDS_DROPPED),
+            malformed: 0,
+        })
     }
 }
 
 impl Counters {
-    fn read(&self) -> Counts {
-        let sum = |index| self.map.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum());
-        let malformed = self.malformed.load(Ordering::Relaxed);
-        Counts { heard: sum(counter::HEARD), dropped: sum(counter::DROPPED), malformed }
+    fn sum(&self, index: u32) -> u64 {
+        self.map.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+
+    fn lines(&self) -> Counts {
+        Counts {
+            heard: self.sum(counter::LINES),
+            dropped: self.sum(counter::LINES_DROPPED),
+            malformed: self.malformed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Loads a program of the object and attaches it to the tracepoint of its name. The outer error is the object's.
+fn attach(
+    programs: &mut Ebpf,
+    name: &'static str,
+) -> Result<Result<(), ProgramError>, TracerError> {
+    let program = programs.program_mut(name).ok_or(TracerError::Object(name))?;
+    let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
+    Ok(program.load().and_then(|()| program.attach(name)).map(drop))
+}
+
+/// How the driver's tracepoint stands after attaching to it.
+fn driver(attached: Result<(), ProgramError>) -> State {
+    match attached {
+        Ok(()) => State::Live(format!("raw tracepoint {PROGRAM_XID}")),
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            State::Off(
+                "this driver does not offer it: it comes with the open kernel modules from \
+                 575.51.02. Where the driver was loaded after the agent, open a new session."
+                    .to_owned(),
+            )
+        }
+        Err(error) => refused(error).state(),
+    }
+}
+
+fn no_layout(error: &LayoutError) -> State {
+    State::Unavailable {
+        reason: format!("the device's name cannot be found: {error}"),
+        remedy: "None is needed: the driver prints the same. It takes a kernel built with \
+                 CONFIG_DEBUG_INFO_BTF, and /sys as the container runtime mounts it."
+            .to_owned(),
     }
 }
 
 impl std::fmt::Debug for Tracer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tracer").field("counts", &self.counters.read()).finish_non_exhaustive()
+        f.debug_struct("Tracer").field("counts", &self.counters.lines()).finish_non_exhaustive()
     }
-}
-
-fn ring(map: Map) -> Result<RingBuf<MapData>, TracerError> {
-    RingBuf::try_from(map).map_err(refused)
 }
 
 /// The whole chain of causes: aya's own text ends before the kernel's errno.
