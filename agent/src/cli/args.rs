@@ -35,6 +35,10 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "auto", env = "AGENT_EBPF", global = true)]
     pub ebpf: Ebpf,
 
+    /// Read the kernel's log, for what was printed before: `auto` where /dev/kmsg or syslog(2) allows it, `off` never
+    #[arg(long, value_enum, default_value = "auto", env = "AGENT_KERNEL_LOG", global = true)]
+    pub kernel_log: KernelLog,
+
     /// Read kernel lines from a file or FIFO as if they were heard now; their events name the source `replay`
     #[arg(long, value_name = "PATH", env = "AGENT_REPLAY", global = true)]
     pub replay: Option<PathBuf>,
@@ -94,6 +98,12 @@ pub enum NvmlMode {
 pub enum Ebpf {
     Auto,
     On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KernelLog {
+    Auto,
     Off,
 }
 

@@ -12,11 +12,11 @@ use tokio::{
 
 use super::{
     Refused,
-    args::{Arguments, Ebpf, NvmlMode},
+    args::{Arguments, Ebpf, KernelLog, NvmlMode},
     output::say,
 };
 use crate::{
-    event::{Journal, Source},
+    event::Journal,
     gpu::{self, Worker},
     kernel::{
         source::State,
@@ -76,14 +76,15 @@ pub fn hear(node: &Arc<Node>, arguments: &Arguments) -> Result<(), Refused> {
             remedy: "Name a file or FIFO of kernel log lines that this user may read.".to_owned(),
         })?;
     }
+    let log = arguments.kernel_log == KernelLog::Auto;
     match loader {
-        // Demanded, the tracer is there before the session is; else it comes when it comes, because loading it takes
-        // longer than the first answer may.
+        // Demanded, the tracer is there before the session is.
         Some(loader) if arguments.ebpf == Ebpf::On => {
-            node.trace(Tracer::load(loader).map_err(|error| no_ebpf(error.state()))?);
+            let tracer = Tracer::load(loader).map_err(|error| no_ebpf(error.state()))?;
+            node.hear_kernel(|| Some(Ok(tracer)), log);
         }
-        Some(loader) => node.trace_when_loaded(loader),
-        None => node.sources.set(Source::Ebpf, State::Off("--ebpf off".to_owned())),
+        Some(loader) => node.hear_kernel(|| Some(Tracer::load(loader)), log),
+        None => node.hear_kernel(|| None, log),
     }
     Ok(())
 }

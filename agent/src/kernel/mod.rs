@@ -9,14 +9,15 @@
 //!
 //! Nothing here knows NVML or MCP, nor what a line means.
 
-pub mod kernel_log;
 #[cfg(feature = "ebpf")]
 mod btf;
+pub mod kernel_log;
 #[cfg(feature = "ebpf")]
 mod layout;
 #[cfg(feature = "ebpf")]
 mod loader;
 pub mod privileges;
+pub mod ready;
 pub mod record;
 pub mod replay;
 pub mod source;

@@ -18,6 +18,7 @@
 
 mod clock;
 mod kmsg;
+mod mark;
 mod record;
 mod syslog;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::{io, os::fd::BorrowedFd, time::Duration};
 
 use self::{clock::Clock, kmsg::Kmsg, syslog::Syslog};
 use super::{Line, source::State};
+pub use mark::{Mark, Position};
 
 /// Whether the log's reader passes a text on, by how it begins. The BPF program (`is_driver_line` in agent-ebpf) has
 /// the same rule; a tag that is heard by one alone is never confirmed by the other.
@@ -61,29 +63,6 @@ impl KernelLogError {
         };
         State::Unavailable { reason: self.to_string(), remedy: remedy.to_owned() }
     }
-}
-
-/// How far the log has been read. To be kept where a later process finds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// The boot whose log it is. Another boot's is read from its start.
-    pub boot_id: String,
-    pub position: Position,
-    /// Time of the last record by the kernel's print clock: the position, where the log is now read the other way.
-    pub timestamp_us: u64,
-    /// What the print clock was found to lag behind CLOCK_MONOTONIC.
-    pub drift_us: i64,
-    /// CLOCK_MONOTONIC when the log had last been read to its end; None: never yet.
-    pub read_us: Option<u64>,
-}
-
-/// The last record that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// Its number in `/dev/kmsg`.
-    Record { sequence: u64 },
-    /// Its last line in syslog(2)'s text: a hash that is the same in every build, and how many equal lines end the text.
-    Line { hash: u64, run: u64 },
 }
 
 /// What one read came across, besides the lines it gave.

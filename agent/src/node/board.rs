@@ -1,0 +1,147 @@
+//! How each source of events stands, for whoever asks and whoever waits.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    event::Source,
+    kernel::source::{Counter, Counts, State},
+};
+
+/// How long a tool waits for the sources to be set up.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How each source stands.
+#[derive(Debug)]
+pub struct Board {
+    entries: Mutex<BTreeMap<Source, Entry>>,
+    /// Counts changes; a waiter looks again at each.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    state: State,
+    /// Set by the source when it is live, asked by whoever reads.
+    counter: Option<Counter>,
+}
+
+impl Board {
+    #[must_use]
+    pub fn new() -> Self {
+        Self { entries: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+
+    pub fn set(&self, source: Source, state: State) {
+        {
+            let mut entries = self.lock();
+            let entry = entries
+                .entry(source)
+                .or_insert(Entry { state: State::Off(String::new()), counter: None });
+            if entry.state == state {
+                return;
+            }
+            entry.state = state.clone();
+        }
+        let reason = if let State::Unavailable { reason, .. } = &state { reason } else { "" };
+        tracing::info!(
+            source = source.name(),
+            state = state.name(),
+            reason,
+            "A source of events has changed."
+        );
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Sets a source live, with what reads its counts.
+    pub fn live(&self, source: Source, how: String, counter: Counter) {
+        self.lock().insert(source, Entry { state: State::Starting, counter: Some(counter) });
+        self.set(source, State::Live(how));
+    }
+
+    #[must_use]
+    pub fn read(&self) -> Vec<(Source, State, Counts)> {
+        let entries = self.lock().clone();
+        entries
+            .into_iter()
+            .map(|(source, entry)| (source, entry.state.clone(), entry.counts()))
+            .collect()
+    }
+
+    /// What a source has counted; `None` where it is not live.
+    #[must_use]
+    pub fn live_counts(&self, source: Source) -> Option<Counts> {
+        self.lock().get(&source).filter(|entry| entry.is_live()).map(Entry::counts)
+    }
+
+    #[must_use]
+    pub fn state(&self, source: Source) -> Option<State> {
+        self.lock().get(&source).map(|entry| entry.state.clone())
+    }
+
+    /// Whether the kernel's own lines are heard at this moment, and not NVML's numbers alone.
+    #[must_use]
+    pub fn lines_live(&self) -> bool {
+        self.lock().iter().any(|(source, entry)| *source != Source::Nvml && entry.is_live())
+    }
+
+    /// Whether anything is heard at this moment.
+    #[must_use]
+    pub fn any_live(&self) -> bool {
+        self.lock().values().any(Entry::is_live)
+    }
+
+    /// Driver lines that were lost between the kernel and the journal.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.read().into_iter().map(|(_, _, counts)| counts.dropped + counts.malformed).sum()
+    }
+
+    /// Waits until no source is still starting, or for [`PATIENCE`]: a sick driver may keep one from ever being set up.
+    pub async fn settled(&self) {
+        let mut changed = self.changed.subscribe();
+        let settled = async {
+            while self.lock().values().any(|entry| entry.state == State::Starting) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Over or settled: the caller goes on with what is there.
+        let _ = tokio::time::timeout(PATIENCE, settled).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Source, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn is_live(&self) -> bool {
+        matches!(self.state, State::Live(_))
+    }
+
+    fn counts(&self) -> Counts {
+        self.counter.as_ref().map_or_else(Counts::default, |counter| counter())
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("state", &self.state)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
