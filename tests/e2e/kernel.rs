@@ -7,16 +7,16 @@ use e2e::{Agent, no_kernel, print_to_kernel};
 use serde_json::{Value, json};
 
 /// A bus that no other test uses, so that tests which share the kernel's log do not hear each other.
-fn xid(bus: u8, code: u32, text: &str) -> String {
+pub fn xid(bus: u8, code: u32, text: &str) -> String {
     format!("NVRM: Xid (PCI:0000:{bus:02x}:00): {code}, pid=4711, name=e2e, {text}")
 }
 
-fn gpu(bus: u8) -> String {
+pub fn gpu(bus: u8) -> String {
     format!("0000:{bus:02x}:00.0")
 }
 
 /// A session with a FIFO whose lines are replayed.
-fn replaying() -> Result<(tempfile::TempDir, std::fs::File, Agent)> {
+pub fn replaying() -> Result<(tempfile::TempDir, std::fs::File, Agent)> {
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("log");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into())?;

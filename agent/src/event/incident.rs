@@ -33,10 +33,10 @@ use crate::xid::{
 
 /// How long a consequence may take. The longest seen in public logs are 12 s (a switch that notices a lost GPU) and 18 s
 /// (notices of a system processor that hangs); most come within half a second.
-pub const WITHIN: Duration = Duration::from_secs(60);
+pub const WITHIN: Duration = Duration::from_mins(1);
 /// How long a fault may pause and still be the same trouble. The kubelet restarts what crashes at most every five minutes,
 /// and it needs time to crash again.
-pub const REPEAT: Duration = Duration::from_secs(600);
+pub const REPEAT: Duration = Duration::from_mins(10);
 /// How much earlier a consequence may be printed than its cause: several processors print, and the firmware tells some
 /// errors through the driver. Public logs have 25 ms between the lines of one memory error.
 pub const BURST: Duration = Duration::from_millis(100);

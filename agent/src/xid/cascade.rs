@@ -136,8 +136,8 @@ fn relation(mut fields: impl Iterator<Item = &'static str>) -> Option<Relation> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::{assess, catalogue, parse};
     use super::*;
-    use crate::xid::{assess, catalogue, parse};
 
     fn subject(line: &str) -> Subject {
         let fault = parse(line.as_bytes()).unwrap();

@@ -7,6 +7,7 @@ use super::select::{KindArgument, SeverityArgument};
 use crate::{
     event::{Event, Source, Task, What},
     mcp::render,
+    node::Node,
     xid::{self, Action, Fault, Origin, catalogue},
 };
 
@@ -200,4 +201,16 @@ pub fn raw(event: &Event) -> Option<String> {
         text.push_str(" [cut]");
     }
     Some(text)
+}
+
+/// What is not heard on this node; `None` where the kernel's own lines are.
+pub fn unheard(node: &Node) -> Option<String> {
+    let unheard = if !node.sources.any_live() {
+        "No source of events is live: Xids are not part of this verdict."
+    } else if !node.sources.lines_live() {
+        "Xids come from NVML alone: by number, without the driver's words, and not all of them."
+    } else {
+        return None;
+    };
+    Some(format!("{unheard} get_agent_status says what turns the rest on."))
 }
