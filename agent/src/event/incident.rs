@@ -61,8 +61,10 @@ pub struct Member {
     pub pids: Pids,
     /// Why it is a consequence; none for the root.
     pub why: Option<&'static str>,
-    /// Where the table links it to others.
+    /// What the table compares of it.
     subject: Subject,
+    /// The table has something that it can follow from.
+    can_follow: bool,
     /// When the latest came, as far as is known.
     latest: SystemTime,
 }
@@ -247,8 +249,10 @@ impl Incidents {
 
     /// The incident with a fault that `then` follows from, and why it does.
     fn cause(&self, then: &Member, fault: &Fault<'_>) -> Option<(usize, Option<&'static str>)> {
-        let rows = cascade::causes_of(then.subject);
-        rows.clone().next()?;
+        if !then.can_follow {
+            return None;
+        }
+        let rows: Vec<_> = cascade::causes_of(then.subject).collect();
         let mut best = None;
         for (at, incident) in self.0.iter().enumerate().rev().take(REACH) {
             for first in &incident.members {
@@ -257,8 +261,8 @@ impl Incidents {
                 if fault.caused_by.is_some() != named || since(first.latest, then) > Some(reach) {
                     continue;
                 }
-                let holds = |row: &&cascade::Relation| row.holds(first.subject, then.subject);
-                let Some(row) = rows.clone().find(holds) else { continue };
+                let holds = |row: &&&cascade::Relation| row.holds(first.subject, then.subject);
+                let Some(row) = rows.iter().find(holds) else { continue };
                 let same_process =
                     fault.process.pid.is_some_and(|pid| first.pids.seen.contains(&pid));
                 let rank = if recovery(fault).is_some() {
@@ -299,7 +303,7 @@ impl Incidents {
         let recent = self.0.iter().enumerate().rev().take(REACH);
         for (other, incident) in recent.filter(|(other, _)| *other != at) {
             let root = &incident.members[0];
-            if since(root.first().report.time, first) > Some(BURST) {
+            if !root.can_follow || since(root.first().report.time, first) > Some(BURST) {
                 continue;
             }
             let mut rows = cascade::causes_of(root.subject);
@@ -347,13 +351,15 @@ impl Member {
 
     fn of(occurrence: &Occurrence<'_>) -> Self {
         let Occurrence { event, fault, key, count, until, pids } = occurrence;
+        let subject = Subject::of(fault, event.severity);
         Self {
             key: *key,
             count: *count,
             events: vec![Arc::clone(event)],
             pids: pids.clone(),
             why: None,
-            subject: Subject::of(fault, event.severity),
+            subject,
+            can_follow: cascade::causes_of(subject).next().is_some(),
             latest: *until,
         }
     }

@@ -54,7 +54,7 @@ const NOTES: [u32; 17] =
     [14, 45, 63, 92, 93, 106, 107, 121, 154, 156, 157, 160, 161, 162, 163, 164, 177];
 
 /// The relations in which `then` can be the consequence.
-pub fn causes_of(then: Subject) -> impl Iterator<Item = &'static Relation> + Clone {
+pub fn causes_of(then: Subject) -> impl Iterator<Item = &'static Relation> {
     relations().iter().filter(move |row| row.then.iter().any(|pattern| pattern.fits(then)))
 }
 
