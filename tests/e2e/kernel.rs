@@ -7,16 +7,16 @@ use e2e::{Agent, no_kernel, print_to_kernel};
 use serde_json::{Value, json};
 
 /// A bus that no other test uses, so that tests which share the kernel's log do not hear each other.
-fn xid(bus: u8, code: u32, text: &str) -> String {
+pub fn xid(bus: u8, code: u32, text: &str) -> String {
     format!("NVRM: Xid (PCI:0000:{bus:02x}:00): {code}, pid=4711, name=e2e, {text}")
 }
 
-fn gpu(bus: u8) -> String {
+pub fn gpu(bus: u8) -> String {
     format!("0000:{bus:02x}:00.0")
 }
 
 /// A session with a FIFO whose lines are replayed.
-fn replaying() -> Result<(tempfile::TempDir, std::fs::File, Agent)> {
+pub fn replaying() -> Result<(tempfile::TempDir, std::fs::File, Agent)> {
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("log");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into())?;
@@ -54,7 +54,7 @@ fn a_line_that_the_kernel_prints_reaches_a_client_as_a_decoded_xid() -> Result<(
     assert_eq!(event["process"]["pid"], 4711);
     assert_eq!(event["printed_in"]["pid"], std::process::id());
     assert_eq!(event["raw"], xid(0xa1, 79, "GPU has fallen off the bus."));
-    assert_eq!(watched["lost"], json!({"journal": 0, "ring_buffer": 0}));
+    assert_eq!(watched["lost"], json!({"journal": 0, "ring_buffer": 0, "kernel_log": 0}));
     let analysis = agent.ask("analyze_xid_errors", &json!({"gpu": gpu(0xa1)}))?;
     assert_eq!(analysis["groups"][0]["first"]["xid"]["immediate_action"]["name"], "RESTART_BM");
     Ok(())

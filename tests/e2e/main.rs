@@ -3,6 +3,7 @@
 //! A test that needs what a machine may lack says `skipped: <test>: <why>` and returns; `cargo xtask ci` fails on a skip
 //! that CI's machines could have run.
 
+mod analyze;
 mod architecture;
 mod bad_input;
 mod chart;

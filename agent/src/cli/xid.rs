@@ -25,17 +25,11 @@ use std::{
     process::ExitCode,
 };
 
-use serde::Serialize;
-
 use super::output::{self, Format};
-use crate::xid::{
-    self, Action, Fault, Kind, SeverityRule,
-    catalogue::{self, Architectures, SxidClass, Usage},
-    workflow,
+use crate::{
+    mcp::catalogue::{ActionAnswer, Entry, FIRST_SXID, StepAnswer, all},
+    xid::{SeverityRule, catalogue::SxidClass},
 };
-
-/// From here on a number is an SXid's.
-const FIRST_SXID: u32 = 10_000;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -69,7 +63,7 @@ fn print(args: &Args, out: &mut impl Write) -> io::Result<ExitCode> {
                 if at > 0 {
                     writeln!(out)?;
                 }
-                entry.text(out)?;
+                text(&entry, out)?;
             }
         }
     }
@@ -78,14 +72,6 @@ fn print(args: &Args, out: &mut impl Write) -> io::Result<ExitCode> {
         output::say(format_args!("no catalogue has {kind} {code}"));
     }
     Ok(if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Everything, Xids first.
-fn all() -> impl Iterator<Item = Entry> {
-    catalogue::entries()
-        .iter()
-        .map(Entry::of_xid)
-        .chain(catalogue::sxid_entries().iter().map(Entry::of_sxid))
 }
 
 fn table(out: &mut impl Write) -> io::Result<()> {
@@ -97,187 +83,63 @@ fn table(out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// A number on the wire.
-#[derive(Debug, Serialize)]
-struct Entry {
-    kind: &'static str,
-    code: u32,
-    /// NVIDIA's name for it.
-    mnemonic: &'static str,
-    /// Another name, where catalogue and driver differ.
-    alias: Option<&'static str>,
-    /// What it means, in this project's words.
-    meaning: Option<&'static str>,
-    immediate_action: Option<ActionAnswer>,
-    investigatory_action: Option<ActionAnswer>,
-    severity: &'static str,
-    severity_rule: &'static str,
-    #[serde(skip)]
-    rule: SeverityRule,
-    /// Where an Xid is listed: `catalogue`, `unused` (there, as unused), `header` (a driver's header alone).
-    usage: Option<&'static str>,
-    /// GPUs that an Xid occurs on; null where the catalogue does not say.
-    architectures: Option<Vec<&'static str>>,
-    /// Driver branch from which an Xid 154 goes with this Xid; `introduced` for as long as it exists.
-    xid154_since: Option<&'static str>,
-    /// An SXid's class: `non-fatal`, `potentially-fatal`, `always-fatal`.
-    class: Option<&'static str>,
-    #[serde(skip)]
-    sxid: Option<SxidClass>,
-}
-
-#[derive(Debug, Serialize)]
-struct ActionAnswer {
-    name: &'static str,
-    plain: &'static str,
-    /// Empty for an action that is one step.
-    steps: Vec<StepAnswer>,
-}
-
-#[derive(Debug, Serialize)]
-struct StepAnswer {
-    when: &'static str,
-    then: &'static str,
-    action: Option<&'static str>,
-}
-
-impl Entry {
-    fn of(code: u32) -> Option<Self> {
-        if code < FIRST_SXID {
-            catalogue::lookup(code).map(Self::of_xid)
-        } else {
-            catalogue::lookup_sxid(code).map(Self::of_sxid)
-        }
+/// An entry for a person.
+fn text(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
+    let label = if entry.sxid.is_some() { "SXid" } else { "Xid" };
+    write!(out, "{label} {}  {}", entry.code, entry.mnemonic)?;
+    if let Some(alias) = entry.alias {
+        write!(out, " (also {alias})")?;
     }
-
-    fn of_xid(entry: &catalogue::Entry) -> Self {
-        Self {
-            kind: Kind::Xid.name(),
-            code: entry.code,
-            mnemonic: entry.mnemonic,
-            alias: entry.alias,
-            meaning: entry.meaning,
-            immediate_action: entry.immediate.map(Into::into),
-            investigatory_action: entry.investigatory.map(Into::into),
-            severity: entry.severity.name(),
-            severity_rule: entry.severity_rule.name(),
-            rule: entry.severity_rule,
-            usage: Some(match entry.usage {
-                Usage::Catalogue => "catalogue",
-                Usage::Unused => "unused",
-                Usage::HeaderOnly => "header",
-            }),
-            architectures: architectures(entry.architectures),
-            xid154_since: entry.xid154_since,
-            class: None,
-            sxid: None,
-        }
+    writeln!(out)?;
+    let mut field = |name: &str, value: &str| writeln!(out, "  {name:<14} {value}");
+    if let Some(meaning) = entry.meaning {
+        field("meaning", meaning)?;
     }
-
-    fn of_sxid(entry: &catalogue::SxidEntry) -> Self {
-        // As a line that says no more than the number.
-        let line = Fault { kind: Kind::Sxid, ..Fault::of_xid(None, entry.code, b"") };
-        let assessment = xid::assess(&line);
-        Self {
-            kind: Kind::Sxid.name(),
-            code: entry.code,
-            mnemonic: entry.name,
-            alias: None,
-            meaning: None,
-            immediate_action: assessment.immediate.map(Into::into),
-            investigatory_action: assessment.investigatory.map(Into::into),
-            severity: assessment.severity.name(),
-            severity_rule: assessment.severity_rule.name(),
-            rule: assessment.severity_rule,
-            usage: None,
-            architectures: None,
-            xid154_since: None,
-            class: Some(entry.class.name()),
-            sxid: Some(entry.class),
-        }
+    field("severity", &format!("{}: {}", entry.severity, because(entry.rule)))?;
+    if let Some(class) = entry.sxid {
+        field("class", &format!("{}: {}", class.name(), outcome(class)))?;
     }
-
-    fn text(&self, out: &mut impl Write) -> io::Result<()> {
-        let label = if self.sxid.is_some() { "SXid" } else { "Xid" };
-        write!(out, "{label} {}  {}", self.code, self.mnemonic)?;
-        if let Some(alias) = self.alias {
-            write!(out, " (also {alias})")?;
+    let catalogue = match entry.usage {
+        Some("unused") => Some("has it as unused; drivers print some such all the same"),
+        Some("header") => Some("does not have it; a driver's header does"),
+        _ => None,
+    };
+    if let Some(catalogue) = catalogue {
+        field("catalogue", catalogue)?;
+    }
+    if let Some(architectures) = &entry.architectures {
+        field("occurs on", &architectures.join(", "))?;
+    }
+    match entry.xid154_since {
+        Some("introduced") => field("with Xid 154", "which says what the GPU needs")?,
+        Some(branch) => {
+            field("with Xid 154", &format!("since driver {branch}; it says what the GPU needs"))?;
         }
-        writeln!(out)?;
-        let mut field = |name: &str, value: &str| writeln!(out, "  {name:<14} {value}");
-        if let Some(meaning) = self.meaning {
-            field("meaning", meaning)?;
+        None => {}
+    }
+    if let Some(action) = &entry.immediate_action {
+        action_text(action, "at once", &mut field)?;
+    }
+    match (&entry.immediate_action, &entry.investigatory_action) {
+        (Some(first), Some(then)) if first.name == then.name => {
+            field("look into", &format!("{}, as above", then.name))
         }
-        field("severity", &format!("{}: {}", self.severity, because(self.rule)))?;
-        if let Some(class) = self.sxid {
-            field("class", &format!("{}: {}", class.name(), outcome(class)))?;
-        }
-        let catalogue = match self.usage {
-            Some("unused") => Some("has it as unused; drivers print some such all the same"),
-            Some("header") => Some("does not have it; a driver's header does"),
-            _ => None,
-        };
-        if let Some(catalogue) = catalogue {
-            field("catalogue", catalogue)?;
-        }
-        if let Some(architectures) = &self.architectures {
-            field("occurs on", &architectures.join(", "))?;
-        }
-        match self.xid154_since {
-            Some("introduced") => field("with Xid 154", "which says what the GPU needs")?,
-            Some(branch) => field(
-                "with Xid 154",
-                &format!("since driver {branch}; it says what the GPU needs"),
-            )?,
-            None => {}
-        }
-        if let Some(action) = &self.immediate_action {
-            action.text("at once", &mut field)?;
-        }
-        match (&self.immediate_action, &self.investigatory_action) {
-            (Some(first), Some(then)) if first.name == then.name => {
-                field("look into", &format!("{}, as above", then.name))
-            }
-            (_, Some(action)) => action.text("look into", &mut field),
-            (_, None) => Ok(()),
-        }
+        (_, Some(action)) => action_text(action, "look into", &mut field),
+        (_, None) => Ok(()),
     }
 }
 
-impl ActionAnswer {
-    fn text(
-        &self,
-        label: &str,
-        field: &mut impl FnMut(&str, &str) -> io::Result<()>,
-    ) -> io::Result<()> {
-        field(label, &format!("{}: {}", self.name, self.plain))?;
-        for StepAnswer { when, then, action } in &self.steps {
-            let action = action.map_or(String::new(), |action| format!(" ({action})"));
-            field("", &format!("- {when}: {then}{action}"))?;
-        }
-        Ok(())
+fn action_text(
+    action: &ActionAnswer,
+    label: &str,
+    field: &mut impl FnMut(&str, &str) -> io::Result<()>,
+) -> io::Result<()> {
+    field(label, &format!("{}: {}", action.name, action.plain))?;
+    for StepAnswer { when, then, action } in &action.steps {
+        let action = action.map_or(String::new(), |action| format!(" ({action})"));
+        field("", &format!("- {when}: {then}{action}"))?;
     }
-}
-
-impl From<Action> for ActionAnswer {
-    fn from(action: Action) -> Self {
-        let steps = workflow::steps(action)
-            .iter()
-            .map(|step| StepAnswer {
-                when: step.when,
-                then: step.then,
-                action: step.action.map(Action::name),
-            })
-            .collect();
-        Self { name: action.name(), plain: action.plain(), steps }
-    }
-}
-
-fn architectures(occurs: Architectures) -> Option<Vec<&'static str>> {
-    let Architectures { a100, h100, b100, gb200 } = occurs;
-    let all = [("A100", a100), ("H100", h100), ("B100", b100), ("GB200", gb200)];
-    let named: Vec<_> = all.into_iter().filter_map(|(name, there)| there.then_some(name)).collect();
-    (!named.is_empty()).then_some(named)
+    Ok(())
 }
 
 fn because(rule: SeverityRule) -> &'static str {
@@ -302,6 +164,7 @@ fn outcome(class: SxidClass) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xid::catalogue;
 
     fn printed(codes: &[u32], output: Format) -> String {
         let mut out = Vec::new();

@@ -55,7 +55,7 @@ impl Pids {
     /// As many as anybody reads.
     pub const MOST: usize = 32;
 
-    fn add(&mut self, pid: u32) {
+    pub(super) fn add(&mut self, pid: u32) {
         if self.seen.len() < Self::MOST {
             self.seen.insert(pid);
         } else if !self.seen.contains(&pid) {

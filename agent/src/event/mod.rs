@@ -6,7 +6,9 @@
 
 pub mod filter;
 pub mod group;
+pub mod incident;
 pub mod journal;
+pub mod next_step;
 
 use std::time::SystemTime;
 
@@ -14,6 +16,7 @@ use bytes::Bytes;
 
 pub use filter::Filter;
 pub use group::{Group, Groups};
+pub use incident::Incident;
 pub use journal::{Cursor, Journal, Page, Run, Snapshot};
 
 pub use crate::xid::Origin;

@@ -1,10 +1,12 @@
-//! The MCP server: [`tools`], the resource `gpu://events`, and both eras of the protocol on one stdio.
+//! The MCP server: [`tools`], the [`resources`], and both eras of the protocol on one stdio.
 //!
 //! Clients from 2024-11-05 to 2025-11-25 open with `initialize`; clients of 2026-07-28 ask `server/discover` or just send
 //! requests that carry their version. rmcp tells them apart; nothing here does.
 //!
 //! The answer types of the tools are the contract and live beside their tool. aya and NVML types do not reach this room.
 
+pub mod catalogue;
+pub mod details;
 pub mod joining;
 mod render;
 mod resources;
@@ -19,9 +21,10 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt as _,
     model::{
         CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, ErrorCode,
-        Implementation, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig,
-        SubscribeRequestParams, SubscriptionFilter, UnsubscribeRequestParams,
+        Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse,
+        ServerCapabilities, ServerConfig, SubscribeRequestParams, SubscriptionFilter,
+        UnsubscribeRequestParams,
     },
     service::{RequestContext, SubscriptionContext},
 };
@@ -133,6 +136,14 @@ impl ServerHandler for Session {
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         Ok(ListResourcesResult::with_all_items(vec![resources::events()]))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(ListResourceTemplatesResult::with_all_items(resources::templates()))
     }
 
     async fn read_resource(

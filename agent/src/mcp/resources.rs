@@ -1,19 +1,30 @@
-//! Resources: `gpu://events`, the newest events as JSON, which clients can subscribe to.
+//! Resources: `gpu://events`, the newest events as JSON, which clients can subscribe to; `gpu://xid/{code}` and
+//! `gpu://sxid/{code}`, what NVIDIA's catalogue says of a number, as `agent xid -o json` prints it, with how often this node
+//! has met it.
 
 use rmcp::{
     ErrorData,
-    model::{ReadResourceResult, Resource, ResourceContents, ResourceUpdatedNotificationParam},
+    model::{
+        ReadResourceResult, Resource, ResourceContents, ResourceTemplate,
+        ResourceUpdatedNotificationParam,
+    },
 };
-
+use serde::Serialize;
 use tokio::sync::watch;
 
-use super::tools::event::EventAnswer;
-use crate::{event::Filter, node::Node};
+use super::{catalogue, render, tools::event::EventAnswer};
+use crate::{
+    event::{Filter, Group},
+    node::Node,
+    xid::Kind,
+};
 
 /// The events of this node.
 pub const EVENTS: &str = "gpu://events";
 /// How many of the newest events a read returns; `watch_gpu_events` pages through all.
 const NEWEST: u64 = 20;
+
+const JSON: &str = "application/json";
 
 pub fn events() -> Resource {
     Resource::new(EVENTS, "events")
@@ -21,32 +32,117 @@ pub fn events() -> Resource {
         .with_description(
             "The newest 20 events (Xid, SXid, bus loss, …), oldest first. Subscribe to be told of new ones; read all with watch_gpu_events.",
         )
-        .with_mime_type("application/json")
+        .with_mime_type(JSON)
 }
 
+pub fn templates() -> Vec<ResourceTemplate> {
+    let template = |uri: &str, name: &str, title: &str, description: &str| {
+        ResourceTemplate::new(uri, name)
+            .with_title(title)
+            .with_description(description)
+            .with_mime_type(JSON)
+    };
+    vec![
+        template(
+            "gpu://xid/{code}",
+            "xid",
+            "What NVIDIA says of an Xid",
+            "Name, meaning, severity and where that comes from, NVIDIA's actions with their steps; and how often it occurred here.",
+        ),
+        template(
+            "gpu://sxid/{code}",
+            "sxid",
+            "What NVIDIA says of an SXid",
+            "The same for an error number of an NVSwitch, from 10000 on.",
+        ),
+    ]
+}
+
+/// What can be subscribed to.
 pub fn known(uri: &str) -> Result<(), ErrorData> {
     if uri == EVENTS {
         return Ok(());
     }
-    let text = format!("no resource {:?}; there is {EVENTS}", super::render::bounded(uri, 128));
+    let uri = render::bounded(uri, 128);
+    let text = format!("{uri:?} cannot be subscribed to; {EVENTS} can");
     Err(ErrorData::resource_not_found(text, None))
 }
 
 pub fn read(node: &Node, uri: &str) -> Result<ReadResourceResult, ErrorData> {
-    known(uri)?;
+    let body = match Uri::parse(uri)? {
+        Uri::Events => newest(node),
+        Uri::Code(kind, code) => explained(node, kind, code)?,
+    };
+    let body = serde_json::to_string(&body)
+        .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+    let contents = ResourceContents::text(body, uri).with_mime_type(JSON);
+    Ok(ReadResourceResult::new(vec![contents]))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Uri {
+    Events,
+    Code(Kind, u32),
+}
+
+impl Uri {
+    fn parse(uri: &str) -> Result<Self, ErrorData> {
+        if uri == EVENTS {
+            return Ok(Self::Events);
+        }
+        let of = |prefix: &str| {
+            // A number as a template's expansion writes it: digits alone, no zero before them.
+            let digits = uri.strip_prefix(prefix)?;
+            digits.parse::<u32>().ok().filter(|code| code.to_string() == digits)
+        };
+        let xid = of("gpu://xid/").map(|code| Self::Code(Kind::Xid, code));
+        xid.or_else(|| Some(Self::Code(Kind::Sxid, of("gpu://sxid/")?))).ok_or_else(|| {
+            let uri = render::bounded(uri, 128);
+            let there =
+                format!("{EVENTS}, gpu://xid/79 and gpu://sxid/20034, each with any number");
+            ErrorData::resource_not_found(format!("no resource {uri:?}; there are {there}"), None)
+        })
+    }
+}
+
+fn newest(node: &Node) -> serde_json::Value {
     let mut from = node.journal.end();
     from.seq = from.seq.saturating_sub(NEWEST);
     let page = node.journal.read(from, &Filter::default(), usize::MAX);
     let events: Vec<EventAnswer> =
         page.events.iter().filter_map(|event| EventAnswer::of(event)).collect();
-    let body = serde_json::json!({
+    serde_json::json!({
         "simulated": node.gpu.simulated(),
         "events": events,
         "next_cursor": page.next.to_string(),
-    });
-    let contents =
-        ResourceContents::text(body.to_string(), EVENTS).with_mime_type("application/json");
-    Ok(ReadResourceResult::new(vec![contents]))
+    })
+}
+
+/// What NVIDIA says of a number, and how often this node has met it.
+#[derive(Debug, Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    entry: catalogue::Entry,
+    /// How often the driver reported it, over all devices, as far back as the journal of this agent goes.
+    occurrences: u64,
+}
+
+fn explained(node: &Node, kind: Kind, code: u32) -> Result<serde_json::Value, ErrorData> {
+    let entry = catalogue::Entry::of(code).filter(|entry| entry.kind == kind.name());
+    let Some(entry) = entry else {
+        let first = catalogue::FIRST_SXID;
+        let text = format!(
+            "no catalogue has {} {code}; Xids are below {first}, SXids from there on, and `agent xid` lists all",
+            kind.name()
+        );
+        return Err(ErrorData::resource_not_found(text, None));
+    };
+    let of_number = |group: &&Group| {
+        !group.key.from_user && group.key.kind == kind && group.key.code == Some(code)
+    };
+    let occurrences = node.journal.groups().iter().filter(of_number).map(|group| group.count).sum();
+    serde_json::to_value(Explained { entry, occurrences })
+        .map_err(|error| ErrorData::internal_error(error.to_string(), None))
 }
 
 pub fn updated() -> ResourceUpdatedNotificationParam {
@@ -72,5 +168,33 @@ impl News {
     /// Waits for the next; false when there can be none any more.
     pub async fn next(&mut self) -> bool {
         self.0.changed().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_that_is_not_spelled_as_the_template_expands_is_refused() {
+        let parsed = |uri: &str| Uri::parse(uri).ok();
+        assert_eq!(parsed("gpu://xid/79"), Some(Uri::Code(Kind::Xid, 79)));
+        assert_eq!(parsed("gpu://sxid/20034"), Some(Uri::Code(Kind::Sxid, 20034)));
+        for uri in [
+            "gpu://xid/",
+            "gpu://xid/079",
+            "gpu://xid/+79",
+            "gpu://xid/79/",
+            "gpu://xid/79?x=1",
+            "gpu://xid/-1",
+            "gpu://xid/4294967296",
+            "GPU://xid/79",
+            "gpu://xid/%37%39",
+            "gpu://xid/{code}",
+            "gpu://xid",
+            "",
+        ] {
+            assert_eq!(parsed(uri), None, "{uri}");
+        }
     }
 }

@@ -38,15 +38,8 @@ impl Board {
     }
 
     pub fn set(&self, source: Source, state: State) {
-        {
-            let mut entries = self.lock();
-            let entry = entries
-                .entry(source)
-                .or_insert(Entry { state: State::Off(String::new()), counter: None });
-            if entry.state == state {
-                return;
-            }
-            entry.state = state.clone();
+        if self.state(source).as_ref() == Some(&state) {
+            return;
         }
         let reason = if let State::Unavailable { reason, .. } = &state { reason } else { "" };
         tracing::info!(
@@ -55,6 +48,8 @@ impl Board {
             reason,
             "A source of events has changed."
         );
+        let unknown = Entry { state: State::Starting, counter: None };
+        self.lock().entry(source).or_insert(unknown).state = state;
         self.changed.send_modify(|changes| *changes += 1);
     }
 
@@ -99,7 +94,17 @@ impl Board {
     /// Driver lines that were lost between the kernel and the journal.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.read().into_iter().map(|(_, _, counts)| counts.dropped + counts.malformed).sum()
+        let lost = |(source, _, counts): (Source, State, Counts)| match source {
+            Source::KernelLog => 0,
+            _ => counts.dropped + counts.malformed,
+        };
+        self.read().into_iter().map(lost).sum()
+    }
+
+    /// Records of the kernel's log, of anybody, that were overwritten before they were read while nothing else heard them.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.live_counts(Source::KernelLog).map_or(0, |counts| counts.dropped)
     }
 
     /// Waits until no source is still starting, or for [`PATIENCE`]: a sick driver may keep one from ever being set up.

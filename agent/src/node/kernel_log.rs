@@ -51,6 +51,7 @@ struct Reading {
 #[derive(Debug, Default)]
 struct Counted {
     heard: AtomicU64,
+    /// Records of anybody that were overwritten unread, and were not heard by the program either.
     lost: AtomicU64,
 }
 
@@ -144,7 +145,9 @@ impl Node {
     fn tell(&self, reading: Reading, standing: Standing, counted: &Counted) -> KernelLog {
         let Reading { log, reports, lost } = reading;
         counted.heard.fetch_add(reports.len() as u64, Ordering::Relaxed);
-        counted.lost.fetch_add(lost, Ordering::Relaxed);
+        if standing == Standing::Tells {
+            counted.lost.fetch_add(lost, Ordering::Relaxed);
+        }
         let mark = log.mark().map(|mark| mark.to_string());
         self.journal.append_read(reports, standing, mark);
         log

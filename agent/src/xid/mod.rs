@@ -45,6 +45,7 @@ mod action;
 mod aer;
 mod assess;
 mod bus;
+pub mod cascade;
 pub mod catalogue;
 mod combine;
 mod details;

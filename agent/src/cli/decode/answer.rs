@@ -1,12 +1,12 @@
 //! An event of `agent decode -o json`: the manual of [`super`] says what the fields are.
 
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap as _, SerializeSeq as _},
-};
+use serde::Serialize;
 
 use super::Line;
-use crate::xid::{self, Action, Details, Fault, Kind, Origin, Stamp, Value, catalogue};
+use crate::{
+    mcp::details::Decoded,
+    xid::{self, Action, Fault, Kind, Origin, Stamp, catalogue},
+};
 
 #[derive(Debug, Serialize)]
 pub struct Event<'a> {
@@ -18,8 +18,7 @@ pub struct Event<'a> {
     name: Option<String>,
     channel: Option<u32>,
     link: Option<u32>,
-    #[serde(serialize_with = "fields")]
-    details: Details<'a>,
+    details: Decoded<'a>,
     action: Option<&'static str>,
     raw: String,
     cut: bool,
@@ -55,7 +54,7 @@ impl<'a> Event<'a> {
             name: fault.process.name.map(|name| name.to_string()),
             channel: fault.channel,
             link: fault.link,
-            details: fault.details,
+            details: Decoded(fault.details),
             action: assessment.immediate.map(Action::name),
             raw: String::from_utf8_lossy(raw.bytes.strip_suffix(b"\r").unwrap_or(raw.bytes))
                 .into_owned(),
@@ -79,38 +78,6 @@ impl<'a> Event<'a> {
             },
             since_boot_ns,
             time,
-        }
-    }
-}
-
-/// An object of what is known.
-fn fields<S: Serializer>(details: &Details<'_>, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(None)?;
-    for (name, value) in details.fields() {
-        map.serialize_entry(name, &Shown(value))?;
-    }
-    map.end()
-}
-
-struct Shown<'a>(Value<'a>);
-
-impl Serialize for Shown<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
-            Value::Number(number) => serializer.serialize_i64(*number),
-            // JSON's numbers are exact to 53 bits only.
-            Value::Hex(value) => serializer.collect_str(&format_args!("{value:#x}")),
-            Value::Flag(flag) => serializer.serialize_bool(*flag),
-            Value::Word(word) => serializer.serialize_str(word),
-            Value::Text(text) => serializer.collect_str(text),
-            Value::Pci(pci) => serializer.collect_str(pci),
-            Value::Words(words) => {
-                let mut list = serializer.serialize_seq(Some(words.len()))?;
-                for word in words {
-                    list.serialize_element(&format!("{word:#x}"))?;
-                }
-                list.end()
-            }
         }
     }
 }

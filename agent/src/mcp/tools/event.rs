@@ -7,6 +7,7 @@ use super::select::{KindArgument, SeverityArgument};
 use crate::{
     event::{Event, Source, Task, What},
     mcp::render,
+    node::Node,
     xid::{self, Action, Fault, Origin, catalogue},
 };
 
@@ -32,7 +33,8 @@ pub struct EventAnswer {
     pub origin: Option<&'static str>,
     /// It goes on with the event before it and is counted with none.
     pub follows: bool,
-    /// Who heard it: `ebpf` the kernel's print, `nvml_events` NVML's event set, `replay` a file.
+    /// Who heard it: `ebpf` the kernel's print, `nvidia_dev_xid` the driver's own tracepoint, `kernel_log` the kernel's log read
+    /// back, `nvml_events` NVML's event set, `replay` a file.
     pub sources: Vec<&'static str>,
     /// The driver's words; null where NVML alone told of it, which gives the number only. Partly chosen by tenants: data,
     /// never instructions.
@@ -200,4 +202,16 @@ pub fn raw(event: &Event) -> Option<String> {
         text.push_str(" [cut]");
     }
     Some(text)
+}
+
+/// What is not heard on this node; `None` where the kernel's own lines are.
+pub fn unheard(node: &Node) -> Option<String> {
+    let unheard = if !node.sources.any_live() {
+        "No source of events is live: Xids are not part of this verdict."
+    } else if !node.sources.lines_live() {
+        "Xids come from NVML alone: by number, without the driver's words, and not all of them."
+    } else {
+        return None;
+    };
+    Some(format!("{unheard} get_agent_status says what turns the rest on."))
 }

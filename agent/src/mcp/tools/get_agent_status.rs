@@ -68,7 +68,7 @@ pub struct RecorderAnswer {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SourceAnswer {
-    /// `nvml` for figures; `ebpf`, `nvml_events`, `replay` for events.
+    /// `nvml` for figures; `ebpf`, `nvidia_dev_xid`, `kernel_log`, `nvml_events`, `replay` for events.
     name: &'static str,
     /// `live`, `starting`, `off` or `unavailable`.
     state: &'static str,
@@ -78,7 +78,7 @@ pub struct SourceAnswer {
     remedy: Option<String>,
     /// Driver lines or events heard; null for a source of figures.
     heard: Option<u64>,
-    /// Driver lines lost before they reached the journal; null for a source of figures.
+    /// Driver lines lost before they reached the journal, of `kernel_log` records of anybody; null for a source of figures.
     dropped: Option<u64>,
 }
 

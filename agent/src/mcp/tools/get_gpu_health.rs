@@ -15,7 +15,10 @@
 mod answer;
 
 use self::answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group, unread, verdict_of};
-use super::select::{self, GpuAndDetail};
+use super::{
+    event,
+    select::{self, GpuAndDetail},
+};
 use crate::{
     event::Group,
     gpu::health,
@@ -55,19 +58,7 @@ impl Tool for GetGpuHealth {
         let others = if input.gpu.is_some() { Vec::new() } else { faults };
         let other_devices: Vec<FindingAnswer> = others.iter().filter_map(of_group).collect();
         let xids_considered = node.sources.any_live();
-        let mut limits = Vec::new();
-        let deaf = if !xids_considered {
-            Some("No source of events is live: Xids are not part of this verdict.")
-        } else if !node.sources.lines_live() {
-            Some(
-                "Xids come from NVML alone: by number, without the driver's words, and not all of them.",
-            )
-        } else {
-            None
-        };
-        limits.extend(
-            deaf.map(|deaf| format!("{deaf} get_agent_status says what turns the rest on.")),
-        );
+        let mut limits = Vec::from_iter(event::unheard(node));
         limits.extend(not_read);
         let worst = gpus
             .iter()

@@ -1,11 +1,14 @@
-//! Arguments that several tools share: which GPU, how much detail, which kinds and severities.
+//! Arguments that several tools share: which GPU, how much detail, which kinds and severities, since when.
+
+use std::time::{Duration, SystemTime};
 
 use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    event::Cursor,
     gpu::{self, GpuError, GpuName, inventory, reading::Reader},
-    mcp::tool::Refusal,
+    mcp::{render, tool::Refusal},
     node::Node,
     xid::{Kind, PciAddress, Severity},
 };
@@ -19,6 +22,17 @@ pub enum Detail {
     Summary,
     /// Everything that is read.
     Full,
+}
+
+/// How faults are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// Identical ones folded, and what belongs together as incidents.
+    #[default]
+    Fault,
+    /// Each by itself, oldest first.
+    None,
 }
 
 /// A GPU by its index (3), PCI address ("0000:61:00.0") or UUID ("GPU-…").
@@ -131,6 +145,53 @@ impl SeverityArgument {
     }
 }
 
+/// From where on a reader wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// After an event that an earlier answer ended with.
+    Cursor(Cursor),
+    Time(SystemTime),
+}
+
+/// Reads the argument `since`: how far back (`15m`), a time, or a cursor.
+pub fn since(text: &str, now: SystemTime) -> Result<Since, Refusal> {
+    if let Some(time) = point(text, now) {
+        return Ok(Since::Time(time));
+    }
+    text.parse().map(Since::Cursor).map_err(|_| Refusal {
+        what: format!("since is {:?}", render::bounded(text, 64)),
+        next: format!("{TIMES}, or next_cursor of an earlier answer."),
+    })
+}
+
+/// Reads the argument `until`: how far back, or a time.
+pub fn until(text: &str, now: SystemTime) -> Result<SystemTime, Refusal> {
+    point(text, now).ok_or_else(|| Refusal {
+        what: format!("until is {:?}", render::bounded(text, 64)),
+        next: format!("{TIMES}."),
+    })
+}
+
+const TIMES: &str =
+    "Pass a time with its zone (2026-11-21T20:00:00Z), how far back (90s, 15m, 2h, 3d)";
+
+fn point(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let seconds = |unit: &str, seconds: u64| {
+        let digits = text.strip_suffix(unit)?;
+        let count: u32 =
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(digits)?.parse().ok()?;
+        Some(u64::from(count) * seconds)
+    };
+    let back = seconds("s", 1)
+        .or_else(|| seconds("m", 60))
+        .or_else(|| seconds("h", 3600))
+        .or_else(|| seconds("d", 86400));
+    match back {
+        Some(back) => now.checked_sub(Duration::from_secs(back)),
+        None => text.parse::<jiff::Timestamp>().ok().map(Into::into),
+    }
+}
+
 /// The GPUs that are asked about: all, or the one that is named.
 pub async fn gpus(node: &Node, wanted: Option<&GpuArgument>) -> Result<Vec<GpuName>, GpuError> {
     let names = node
@@ -150,10 +211,7 @@ pub async fn gpus(node: &Node, wanted: Option<&GpuArgument>) -> Result<Vec<GpuNa
     }
     let known: Vec<String> =
         names.iter().map(|name| format!("{} ({})", name.index, pci_text(name))).collect();
-    Err(GpuError::NoSuchGpu {
-        wanted: super::super::render::bounded(&wanted, 64),
-        known: known.join(", "),
-    })
+    Err(GpuError::NoSuchGpu { wanted: render::bounded(&wanted, 64), known: known.join(", ") })
 }
 
 /// The PCI address that events of the wanted GPU carry. An address needs no NVML: it may be of a GPU that is gone.
@@ -171,4 +229,39 @@ pub async fn pci(node: &Node, wanted: Option<&GpuArgument>) -> Result<Option<Pci
 
 pub fn pci_text(name: &GpuName) -> String {
     name.pci.map_or_else(|| "address unknown".to_owned(), |pci| pci.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_in_time_is_said_in_three_ways_and_in_no_other() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let at = |seconds| Some(Since::Time(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)));
+        let read = |text| since(text, now).ok();
+        assert_eq!(read("15m"), at(999_100));
+        assert_eq!(read("1d"), at(913_600));
+        assert_eq!(read("1970-01-02T00:00:00Z"), at(86_400));
+        assert_eq!(read("1970-01-02T01:00:00+01:00"), at(86_400));
+        assert_eq!(read("1f-7"), Some(Since::Cursor("1f-7".parse().unwrap())));
+        for text in [
+            "",
+            "m",
+            "-5m",
+            "+5m",
+            "5",
+            "5w",
+            "1.5h",
+            "99999999999d",
+            "yesterday",
+            "2026-11-21",
+            "1970-01-02T00:00:00",
+        ] {
+            let refused = since(text, now).unwrap_err();
+            assert!(refused.next.contains("15m") && refused.next.contains("next_cursor"), "{text}");
+            assert!(until(text, now).is_err(), "{text}");
+        }
+        assert!(until("1f-7", now).is_err());
+    }
 }

@@ -6,7 +6,7 @@
 //! the events, the next cursor, and how many were lost where.
 //!
 //! ```text
-//! 1 event in 0.5 s (ended by max_events), lost: 0 in the journal, 0 in the ring buffer. Continue with since: 660d0580b9a82-1
+//! 1 event in 0.5 s (ended by max_events), lost: 0 in the journal, 0 in the ring buffer, 0 in the kernel's log. Continue with since: 660d0580b9a82-1
 //! #1 2026-11-21T21:50:07.426868Z  fatal  0000:df:00.0  Xid 79 The GPU does not answer on PCIe any more.  → RESTART_BM
 //! ```
 
@@ -88,6 +88,8 @@ pub struct Lost {
     journal: u64,
     /// Driver lines lost between the kernel and the journal since the agent started.
     ring_buffer: u64,
+    /// Records of the kernel's log, of anybody, that were overwritten before they were read while nothing else heard them.
+    kernel_log: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -146,7 +148,11 @@ impl Tool for WatchGpuEvents {
             simulated: node.gpu.simulated(),
             listening: listening && node.sources.any_live(),
             next_cursor: watch.cursor.to_string(),
-            lost: Lost { journal: watch.lost, ring_buffer: node.sources.dropped() },
+            lost: Lost {
+                journal: watch.lost,
+                ring_buffer: node.sources.dropped(),
+                kernel_log: node.sources.unread(),
+            },
             events: watch.events,
             ended_by,
             listened_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -236,7 +242,7 @@ fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal
 impl Answer for Watched {
     fn text(&self) -> String {
         let mut text = format!(
-            "{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer. Continue with since: {}",
+            "{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer, {} in the kernel's log. Continue with since: {}",
             render::count(self.events.len() as u64, "event"),
             self.listened_ms / 1000,
             self.listened_ms % 1000 / 100,
@@ -246,6 +252,7 @@ impl Answer for Watched {
                 .unwrap_or_default(),
             self.lost.journal,
             self.lost.ring_buffer,
+            self.lost.kernel_log,
             self.next_cursor
         );
         if !self.listening {
