@@ -10,6 +10,7 @@ mod chart;
 mod clients;
 mod decode;
 mod kernel;
+mod kernel_log;
 mod nvml;
 mod privileges;
 mod protocol;
