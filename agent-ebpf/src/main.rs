@@ -50,8 +50,10 @@ pub fn console(ctx: RawTracePointContext) -> i32 {
         send_line::<{ SLOT_TEXT[0] }>(text, printed, kind)
     } else if printed <= SLOT_TEXT[1] {
         send_line::<{ SLOT_TEXT[1] }>(text, printed, kind)
-    } else {
+    } else if printed <= SLOT_TEXT[2] {
         send_line::<{ SLOT_TEXT[2] }>(text, printed, kind)
+    } else {
+        send_line::<{ SLOT_TEXT[3] }>(text, printed, kind)
     };
     if !sent {
         count(counter::LINES_DROPPED);

@@ -1,6 +1,12 @@
 //! From the kernel's print to the client, and the replay that stands in for it.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::{
+    collections::BTreeSet,
+    fs::{File, OpenOptions},
+    io::{IoSlice, Write as _},
+    os::unix::fs::FileExt as _,
+    process::{Command, Stdio},
+};
 
 use anyhow::Result;
 use e2e::{Agent, no_kernel, print_to_kernel};
@@ -16,12 +22,12 @@ pub fn gpu(bus: u8) -> String {
 }
 
 /// A session with a FIFO whose lines are replayed.
-pub fn replaying() -> Result<(tempfile::TempDir, std::fs::File, Agent)> {
+pub fn replaying() -> Result<(tempfile::TempDir, File, Agent)> {
     let dir = tempfile::tempdir()?;
     let fifo = dir.path().join("log");
     rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into())?;
     let agent = Agent::simulated(&["--ebpf", "off", "--replay", &fifo.to_string_lossy()])?;
-    let log = std::fs::OpenOptions::new().write(true).open(&fifo)?;
+    let log = OpenOptions::new().write(true).open(&fifo)?;
     Ok((dir, log, agent))
 }
 
@@ -54,9 +60,108 @@ fn a_line_that_the_kernel_prints_reaches_a_client_as_a_decoded_xid() -> Result<(
     assert_eq!(event["process"]["pid"], 4711);
     assert_eq!(event["printed_in"]["pid"], std::process::id());
     assert_eq!(event["raw"], xid(0xa1, 79, "GPU has fallen off the bus."));
+    if no_origin(&mut agent)?.is_none() {
+        assert_eq!(event["origin"], "user");
+    }
     assert_eq!(watched["lost"], json!({"journal": 0, "ring_buffer": 0, "kernel_log": 0}));
     let analysis = agent.ask("analyze_xid_errors", &json!({"gpu": gpu(0xa1)}))?;
     assert_eq!(analysis["groups"][0]["first"]["xid"]["immediate_action"]["name"], "RESTART_BM");
+    Ok(())
+}
+
+/// Why nobody can tell here who wrote a line; `None` where it is told.
+fn no_origin(agent: &mut Agent) -> Result<Option<String>> {
+    let status = agent.ask("get_agent_status", &json!({}))?;
+    let sources = status["sources"].as_array().into_iter().flatten();
+    let how = sources.filter(|source| source["name"] == "ebpf").map(|source| &source["detail"]);
+    let how = how.filter_map(Value::as_str).find(|how| how.contains("who wrote a line"));
+    Ok(how.map(str::to_owned))
+}
+
+/// Has the kernel itself print `line`: a mount from a device of that name fails, and the kernel says which.
+fn have_the_kernel_print(line: &str) -> Result<(), String> {
+    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    for kind in ["squashfs", "xfs", "ext4"] {
+        let flags = rustix::mount::MountFlags::RDONLY;
+        match rustix::mount::mount(line, dir.path(), kind, flags, None) {
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            Err(rustix::io::Errno::NODEV) => {}
+            other => return Err(format!("mount: {other:?}")),
+        }
+    }
+    Err("this kernel has none of the file systems that are tried".to_owned())
+}
+
+#[test]
+fn a_line_of_a_process_is_told_from_the_kernels_own() -> Result<()> {
+    const TEST: &str = "kernel::a_line_of_a_process_is_told_from_the_kernels_own";
+    if let Some(why) = no_kernel() {
+        crate::skip(TEST, &why);
+        return Ok(());
+    }
+    let mut agent = Agent::simulated(&["--ebpf", "on"])?;
+    if let Some(why) = no_origin(&mut agent)? {
+        crate::skip(TEST, &why);
+        return Ok(());
+    }
+    let mut log = OpenOptions::new().write(true).open("/dev/kmsg")?;
+    let line = |how: &str| xid(0xa5, 79, how);
+    let mut ways = vec!["write", "writev", "pwrite", "thread", "child"];
+    log.write_all(line("write").as_bytes())?;
+    let whole = line("writev");
+    let (first, second) = whole.as_bytes().split_at(20);
+    assert_eq!(log.write_vectored(&[IoSlice::new(first), IoSlice::new(second)])?, whole.len());
+    log.write_all_at(line("pwrite").as_bytes(), 0)?;
+    std::thread::scope(|scope| scope.spawn(|| (&log).write_all(line("thread").as_bytes())).join())
+        .expect("no panic")?;
+    child(&log, &line("child"))?;
+    // While this process still has /dev/kmsg open.
+    let kernel = match have_the_kernel_print(&line("mount")) {
+        Ok(()) => Some("mount"),
+        Err(why) => {
+            crate::skip(TEST, &why);
+            None
+        }
+    };
+    ways.extend(kernel);
+    let arguments =
+        json!({"gpu": gpu(0xa5), "since": "0-0", "max_events": ways.len(), "duration_s": 30});
+    let watched = agent.ask("watch_gpu_events", &arguments)?;
+    let told = watched["events"].as_array().cloned().unwrap_or_default();
+    assert_eq!(told.len(), ways.len());
+    for (event, way) in told.iter().zip(ways) {
+        let origin = if Some(way) == kernel { "kernel" } else { "user" };
+        assert_eq!(event["origin"], origin, "{event}");
+        assert!(event["raw"].as_str().unwrap_or_default().starts_with(&line(way)), "{event}");
+    }
+    // What processes wrote is shown, and is no ground for a verdict.
+    let analysis = agent.ask("analyze_xid_errors", &json!({"gpu": gpu(0xa5)}))?;
+    assert_eq!(analysis["worst"].is_null(), kernel.is_none(), "{analysis}");
+    Ok(())
+}
+
+/// A process that has inherited the file writes `line` to it.
+fn child(log: &File, line: &str) -> Result<()> {
+    let mut child = Command::new("sh");
+    child.args(["-c", "echo \"$0\"", line]).stdout(Stdio::from(log.try_clone()?));
+    assert!(child.status()?.success());
+    Ok(())
+}
+
+#[test]
+fn the_drivers_own_tracepoint_is_off_where_no_driver_offers_it() -> Result<()> {
+    const TEST: &str = "kernel::the_drivers_own_tracepoint_is_off_where_no_driver_offers_it";
+    if let Some(why) = no_kernel() {
+        crate::skip(TEST, &why);
+        return Ok(());
+    }
+    if std::path::Path::new("/sys/module/nvidia").exists() {
+        crate::skip(TEST, "the driver is loaded here");
+        return Ok(());
+    }
+    let mut agent = Agent::simulated(&["--ebpf", "on"])?;
+    assert!(agent.source_is("ebpf", "live")?);
+    assert!(agent.source_is("nvidia_dev_xid", "off")?);
     Ok(())
 }
 
@@ -69,7 +174,7 @@ fn lines_of_every_length_come_whole_until_the_kernel_itself_cuts_them() -> Resul
     }
     let mut agent = Agent::simulated(&["--ebpf", "on"])?;
     // Around each slot's size, and near the longest that printk stores.
-    let lines: Vec<String> = [0, 191, 192, 193, 447, 448, 449, 900]
+    let lines: Vec<String> = [0, 95, 96, 97, 160, 161, 224, 225, 900]
         .iter()
         .map(|length: &usize| {
             xid(0xa2, 13, &"x".repeat(length.saturating_sub(xid(0xa2, 13, "").len())))
@@ -102,7 +207,7 @@ fn the_programs_own_diagnostics_reach_the_log_at_debug_level_only() -> Result<()
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");
         let mut command = e2e::simulated();
-        command.args(["--ebpf", "on", "--log-level", level]).stderr(std::fs::File::create(&log)?);
+        command.args(["--ebpf", "on", "--log-level", level]).stderr(File::create(&log)?);
         let mut agent = Agent::spawn(&mut command)?;
         agent.initialize()?;
         assert!(agent.source_is("ebpf", "live")?);

@@ -145,6 +145,9 @@ impl Tracer {
     #[must_use]
     pub fn how(&self) -> String {
         let origin = match &self.layout {
+            Ok(()) if passes_when_shown() => {
+                "; who wrote a line is not known on Linux before 6.0, unless the distribution has changed that".to_owned()
+            }
             Ok(()) => String::new(),
             Err(error) => format!("; who wrote a line is not known: {error}"),
         };
@@ -270,6 +273,14 @@ fn refused(error: impl std::error::Error) -> TracerError {
         cause = inner.source();
     }
     TracerError::Refused(text)
+}
+
+/// Whether this kernel is of those that pass the tracepoint when a line goes to the console, in whatever task does that.
+fn passes_when_shown() -> bool {
+    let name = rustix::system::uname();
+    let major =
+        name.release().to_str().ok().and_then(|release| release.split('.').next()?.parse().ok());
+    major.is_some_and(|major: u32| major < 6)
 }
 
 /// The wall clock's time when `CLOCK_MONOTONIC` was zero. Read anew for each batch: the wall clock may be set.
