@@ -371,8 +371,14 @@ fn an_event_in_several_lines_is_one() -> Result<()> {
 
 #[test]
 fn silence_is_told_from_deafness() -> Result<()> {
-    let mut deaf =
-        Agent::spawn(e2e::agent().args(["--ebpf", "off", "--nvml-library", "/nonexistent"]))?;
+    let mut deaf = Agent::spawn(e2e::agent().args([
+        "--ebpf",
+        "off",
+        "--kernel-log",
+        "off",
+        "--nvml-library",
+        "/nonexistent",
+    ]))?;
     deaf.initialize()?;
     let watched = deaf.ask("watch_gpu_events", &json!({"duration_s": 0}))?;
     assert_eq!(watched["listening"], false);

@@ -332,11 +332,12 @@ fn as_pid_1_both_end_at_once_and_reap() -> Result<()> {
     for role in ["record", "pause"] {
         let dir = tempfile::tempdir()?;
         let agent = e2e::agent_path();
-        // PID 1 of a namespace is the agent; beside it a shell leaves an orphan, waits for it to be reaped, and ends the agent.
+        // PID 1 of a namespace is the agent; beside it a shell leaves an orphan, waits for it to be reaped, and ends the
+        // agent, which as PID 1 hears no signal before it has asked for it.
         let script = format!(
             "mount -t proc proc /proc; (sh -c 'sleep 0.1 & exit' ; n=0; while grep -l Z /proc/[0-9]*/stat >/dev/null 2>&1 || \
              grep -q sleep /proc/[0-9]*/comm 2>/dev/null; do n=$((n+1)); [ $n -gt 500 ] && echo zombie && break; sleep 0.01; done; \
-             echo reaped; kill -TERM 1) & exec {} {role} {}",
+             echo reaped; while :; do kill -TERM 1; sleep 0.05; done) & exec {} {role} {}",
             agent.display(),
             if role == "record" {
                 format!("--ebpf off --socket {}/run/agent.sock", dir.path().display())

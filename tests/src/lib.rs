@@ -196,22 +196,22 @@ impl Drop for Agent {
     }
 }
 
-/// The built agent, with the machine's own environment variables for it removed.
+/// The built agent, with the machine's own environment variables for it removed, and deaf to the kernel's log.
 pub fn agent() -> Command {
     let mut command = Command::new(agent_path());
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AGENT_"))
     {
         command.env_remove(name);
     }
+    // What other tests print into the kernel's log is not this one's past; `--kernel-log auto` says otherwise.
+    command.env("AGENT_KERNEL_LOG", "off");
     command
 }
 
-/// The built agent on the simulator. What other tests print into the kernel's log is not its past; a later `--kernel-log`
-/// may say otherwise.
+/// The built agent on the simulator.
 pub fn simulated() -> Command {
     let mut command = agent();
     command.args(["--nvml-mode", "simulated", "--nvml-library"]).arg(simulator());
-    command.env("AGENT_KERNEL_LOG", "off");
     command
 }
 
