@@ -5,7 +5,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::build::{self, BPF_OBJECT};
-use crate::{cmd, docs, paths, setup, test, ui};
+use crate::{cmd, docs, fuzz, paths, setup, test, ui};
+
+/// How long each target is fuzzed. What a night would find is for a night; this finds what a change broke.
+const FUZZ_SECONDS: u32 = 30;
 
 /// The task: stops at the first step that fails; the times are printed either way.
 pub(crate) fn run() -> Result<()> {
@@ -49,6 +52,8 @@ fn steps(times: &mut Vec<String>, closing_lines: &mut Vec<String>) -> Result<()>
     timed(times, "agent without eBPF", || {
         cmd::visible(paths::cargo().args(["build", "--package", "agent", "--no-default-features"]))
     })?;
+
+    timed(times, "fuzzing", || fuzz::all(FUZZ_SECONDS))?;
 
     timed(times, "build and tests", || {
         let outcome = test::all(&args, true)?;

@@ -8,6 +8,7 @@ mod ci;
 mod cmd;
 mod demo;
 mod docs;
+mod fuzz;
 mod paths;
 mod setup;
 mod summary;
@@ -38,9 +39,11 @@ enum Task {
     Test,
     /// Run the benchmarks on the release build.
     Bench(bench::Args),
+    /// Fuzz the code that reads other people's bytes.
+    Fuzz(fuzz::Args),
     /// Write docs/tools.md from the manuals in the tools' sources.
     Docs(docs::Args),
-    /// What a change must pass: formatting, clippy, the NVML-only build, every test.
+    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test.
     Ci,
 }
 
@@ -61,6 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Demo(args) => demo::run(args),
         Task::Test => test::run(),
         Task::Bench(args) => bench::run(args),
+        Task::Fuzz(args) => fuzz::run(args),
         Task::Docs(args) => docs::run(args),
         Task::Ci => ci::run(),
     }

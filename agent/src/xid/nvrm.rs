@@ -47,9 +47,9 @@ fn xid(mut reader: Reader<'_>) -> Option<Fault<'_>> {
 
 /// What stands behind address and code: the process, then the message.
 pub(super) fn behind_code(code: u32, text: &[u8]) -> Fault<'_> {
-    let mut reader = Reader::new(text);
+    let mut reader = Reader::new(trim_end(text));
     let process = process(&mut reader);
-    let (message, caused_by) = cause(trim_end(reader.rest()));
+    let (message, caused_by) = cause(reader.rest());
     let details = details(code, message);
     let link = match details {
         Details::NvLink(error) => Some(error.link),

@@ -21,7 +21,7 @@
 //! program's text and not the driver's. Where the line carries a facility it also says who wrote
 //! it: [`Origin`].
 
-use super::reader::{Reader, decimal};
+use super::reader::{Reader, decimal, trim_end};
 use super::time::{MAX_TIME, Stamp, Time, is_date, is_time, seconds};
 
 /// Who wrote the line, as far as the line itself says.
@@ -45,7 +45,7 @@ pub enum Origin {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) speaker: Speaker,
-    /// From the speaker's first byte on.
+    /// From the speaker's first byte on, without the line's end.
     pub(super) text: &'a [u8],
     pub(super) origin: Origin,
     pub(super) stamp: Option<Stamp<'a>>,
@@ -79,6 +79,7 @@ pub(super) fn strip(line: &[u8]) -> Option<Line<'_>> {
             b'N' | b'n' | b'p' | b'v' => {
                 let text = prefix.reader.rest();
                 if let Some(speaker) = speaker(text) {
+                    let text = trim_end(text);
                     let stamp = prefix.time.stamp();
                     return Some(Line { speaker, text, origin: prefix.origin, stamp });
                 }

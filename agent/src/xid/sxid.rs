@@ -8,7 +8,7 @@
 //! nvidia-nvswitch1: SXid (PCI:0000:06:00.0): 20034, Data {0x00000000, …}
 //! ```
 
-use super::reader::{Reader, trim_end};
+use super::reader::Reader;
 use super::{Details, Fault, Kind, PciAddress};
 
 /// One line of an SXid.
@@ -84,7 +84,7 @@ pub(super) fn parse(text: &[u8]) -> Option<Fault<'_>> {
     }
     reader.eat(b",");
     reader.spaces();
-    let message = trim_end(reader.rest());
+    let message = reader.rest();
     let mut sxid = Sxid { switch, severity: None, part: SxidPart::Report };
     let mut link = None;
     if reader.eat(b"Severity ") {

@@ -63,8 +63,18 @@ impl fmt::Debug for Text<'_> {
 }
 
 /// Control characters, zero-width characters, line and paragraph separators and direction
-/// overrides.
+/// overrides; and Unicode's tags, in which a whole sentence can stand where a person sees nothing
+/// and a language model reads it.
 fn is_unseen(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            character,
+            '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
 }

