@@ -95,31 +95,33 @@ pub mod layout {
     pub const STACK_SIZE: usize = 0;
     /// From the stack's end back to the registers that user space had when it entered the kernel.
     pub const REGS_BELOW: usize = 1;
+    /// By how much more in some kernels.
+    pub const REGS_ROOM: usize = 2;
     /// In these registers: the system call's number (32 bits, negative outside a call), …
-    pub const REGS_CALL: usize = 2;
+    pub const REGS_CALL: usize = 3;
     /// … a call's first argument, …
-    pub const REGS_FD: usize = 3;
+    pub const REGS_FD: usize = 4;
     /// … the first argument of a 32-bit call, …
-    pub const REGS_FD_32: usize = 4;
+    pub const REGS_FD_32: usize = 5;
     /// … and eight bytes of which [`MODE_MASK`] is [`MODE_USER`] if these are a user's registers at all.
-    pub const REGS_MODE: usize = 5;
-    pub const MODE_MASK: usize = 6;
-    pub const MODE_USER: usize = 7;
+    pub const REGS_MODE: usize = 6;
+    pub const MODE_MASK: usize = 7;
+    pub const MODE_USER: usize = 8;
     /// Members of `task_struct`.
-    pub const TASK_FLAGS: usize = 8;
-    pub const TASK_STACK: usize = 9;
-    pub const TASK_FILES: usize = 10;
+    pub const TASK_FLAGS: usize = 9;
+    pub const TASK_STACK: usize = 10;
+    pub const TASK_FILES: usize = 11;
     /// 0 in a kernel without io_uring.
-    pub const TASK_IO_URING: usize = 11;
+    pub const TASK_IO_URING: usize = 12;
     /// From `files_struct` to the number of an open file's device.
-    pub const FILES_FDT: usize = 12;
-    pub const FDTABLE_FD: usize = 13;
-    pub const FILE_INODE: usize = 14;
-    pub const INODE_RDEV: usize = 15;
+    pub const FILES_FDT: usize = 13;
+    pub const FDTABLE_FD: usize = 14;
+    pub const FILE_INODE: usize = 15;
+    pub const INODE_RDEV: usize = 16;
     /// The pointer to a device's name, from its `pci_dev`.
-    pub const PCI_NAME: usize = 16;
+    pub const PCI_NAME: usize = 17;
     /// The first of [`CALLS`] numbers: system calls that write to a file. The rest are `u32::MAX`.
-    pub const WRITES: usize = 17;
+    pub const WRITES: usize = 18;
     pub const CALLS: usize = 24;
     /// Number of fields.
     pub const LEN: usize = WRITES + CALLS;

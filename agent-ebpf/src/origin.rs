@@ -82,12 +82,7 @@ fn of_task(ctx: &RawTracePointContext) -> Option<u32> {
     }
     let stack: u64 = read(task + field(layout::TASK_STACK))?;
     let size = field(layout::STACK_SIZE);
-    let regs = stack + size - field(layout::REGS_BELOW);
-    // A kernel whose stacks are of another size than thought shows here.
-    let mode: u64 = read(regs + field(layout::REGS_MODE))?;
-    if mode & field(layout::MODE_MASK) != field(layout::MODE_USER) {
-        return None;
-    }
+    let regs = users(stack + size - field(layout::REGS_BELOW))?;
     if address(ctx)?.wrapping_sub(stack) >= size {
         return Some(kind::LINE_OF_KERNEL);
     }
@@ -114,6 +109,18 @@ fn of_file(task: u64, regs: u64) -> Option<u32> {
         (read::<u32>(inode + field(layout::INODE_RDEV))? == KMSG).then_some(kind::LINE_OF_USER)
     };
     is_kmsg(layout::REGS_FD).or_else(|| is_kmsg(layout::REGS_FD_32))
+}
+
+/// The registers that user space had, if they are at `regs` or a little below. Where they are not, the kernel's stacks are
+/// of another size than thought.
+#[inline(always)]
+fn users(regs: u64) -> Option<u64> {
+    let are_here = |regs: &u64| {
+        let mode = read::<u64>(regs + field(layout::REGS_MODE));
+        mode.is_some_and(|mode| mode & field(layout::MODE_MASK) == field(layout::MODE_USER))
+    };
+    let below = regs - field(layout::REGS_ROOM);
+    Some(regs).filter(are_here).or_else(|| Some(below).filter(are_here))
 }
 
 /// Where the arguments of the tracepoint lie, as a number.

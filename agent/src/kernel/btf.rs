@@ -1,18 +1,21 @@
 //! Finds where a few members of a few structures lie, in the kernel's type information (`/sys/kernel/btf/vmlinux`).
 //!
 //! The file has some megabytes and the answer some bytes, so it is read in small pieces of which nothing is kept: first
-//! the names, its last part, then the types, which refer to names by their place. A member of a nameless structure
-//! or union inside the wanted one counts as the wanted one's own, as in C; each level of those takes one more reading.
+//! the names, its last part, then the types, which refer to names by their place; of both no more than it takes, and what
+//! every kernel has stands near the beginning. A member of a nameless structure or union inside the wanted one counts as
+//! the wanted one's own, as in C; each level of those takes one more reading. Of several structures of a name the first
+//! is taken: the kernel's build leaves one of each that are alike.
 //!
 //! The format is the kernel's `Documentation/bpf/btf.rst`. What does not fit it is an error, never a guess.
 
 use std::{
+    collections::BTreeSet,
     fmt,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Take},
+    io::{self, Read, Seek, SeekFrom},
 };
 
-/// What sysfs gives at a time.
-const PIECE: usize = 4096;
+/// Bytes read at a time.
+const PIECE: usize = 16 << 10;
 /// No kernel's type information comes near this.
 const LONGEST: u32 = 64 << 20;
 /// Wanted names are shorter.
@@ -40,8 +43,6 @@ pub enum Error {
     Unreadable(#[from] io::Error),
     #[error("is not in its format: {0}")]
     Malformed(&'static str),
-    #[error("has several {0} that differ")]
-    Ambiguous(Wanted),
 }
 
 impl fmt::Display for Wanted {
@@ -54,16 +55,14 @@ impl fmt::Display for Wanted {
 }
 
 /// Finds each of `wanted`, in that order; `None` where this kernel has none.
-pub fn find(file: impl Read + Seek, wanted: &[Wanted]) -> Result<Vec<Option<u32>>, Error> {
-    let mut file = BufReader::with_capacity(PIECE, file);
-    let header = Header::read(&mut file)?;
-    let mut names = header.names.open(&mut file)?;
+pub fn find(mut file: impl Read + Seek, wanted: &[Wanted]) -> Result<Vec<Option<u32>>, Error> {
+    let [types, names] = parts(&mut file)?;
     let members = wanted.iter().filter_map(|wanted| wanted.member);
-    let places =
-        places(&mut names, wanted.iter().map(|wanted| wanted.of).chain(members).collect())?;
+    let all = wanted.iter().map(|wanted| wanted.of).chain(members).collect();
+    let places = places(&mut Pieces::new(&mut file, names)?, all)?;
     let mut search = Search::new(wanted, |name| places.iter().find(|it| it.0 == name)?.1);
     for _ in 0..READINGS {
-        search.read(&mut header.types.open(&mut file)?)?;
+        search.read(&mut Pieces::new(&mut file, types)?)?;
         if search.looking.is_empty() {
             break;
         }
@@ -71,93 +70,117 @@ pub fn find(file: impl Read + Seek, wanted: &[Wanted]) -> Result<Vec<Option<u32>
     Ok(search.found)
 }
 
-/// A part of the file.
-struct Part {
-    start: u32,
-    length: u32,
-}
+/// A part of the file: where it starts, and its length.
+type Part = (u32, u32);
 
-impl Part {
-    fn open<'f, F: Read + Seek>(
-        &self,
-        file: &'f mut BufReader<F>,
-    ) -> io::Result<Take<&'f mut BufReader<F>>> {
-        file.seek(SeekFrom::Start(self.start.into()))?;
-        Ok(file.by_ref().take(self.length.into()))
-    }
-}
-
-struct Header {
-    types: Part,
-    names: Part,
-}
-
-impl Header {
-    fn read(file: &mut impl Read) -> Result<Self, Error> {
-        // The magic number, the version and no flag, in this machine's byte order.
-        if number(file)? != 0x0001_eb9f {
-            return Err(Error::Malformed("another magic number, version or byte order"));
-        }
-        let header = number(file)?;
-        let mut part = || {
-            let (start, length) = (number(file)?, number(file)?);
-            if header > LONGEST || start > LONGEST || length > LONGEST {
-                return Err(Error::Malformed("too long"));
-            }
-            Ok(Part { start: header + start, length })
-        };
-        Ok(Self { types: part()?, names: part()? })
-    }
-}
-
-fn number(file: &mut impl Read) -> io::Result<u32> {
-    let mut bytes = [0; 4];
+/// Where the types are, and their names.
+fn parts(file: &mut impl Read) -> Result<[Part; 2], Error> {
+    let mut bytes = [0; 24];
     file.read_exact(&mut bytes)?;
-    Ok(u32::from_ne_bytes(bytes))
+    let [magic, header, rest @ ..]: [u32; 6] = std::array::from_fn(|at| number(&bytes, at));
+    // The magic number, the version and no flag, in this machine's byte order.
+    if magic != 0x0001_eb9f {
+        return Err(Error::Malformed("another magic number, version or byte order"));
+    }
+    if header > LONGEST || rest.iter().any(|number| *number > LONGEST) {
+        return Err(Error::Malformed("too long"));
+    }
+    let [types, types_length, names, names_length] = rest;
+    Ok([(header + types, types_length), (header + names, names_length)])
+}
+
+/// The number at a place, counted in numbers.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.as_chunks().0.get(at).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// Reads a part piece by piece.
+struct Pieces<F> {
+    file: F,
+    /// Bytes of the part that are not read yet.
+    unread: usize,
+    piece: Box<[u8]>,
+    /// What of the piece is not taken yet.
+    left: std::ops::Range<usize>,
+}
+
+impl<F: Read + Seek> Pieces<F> {
+    fn new(mut file: F, (start, length): Part) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(start.into()))?;
+        let unread = usize::try_from(length).unwrap_or(usize::MAX);
+        Ok(Self { file, unread, piece: vec![0; PIECE].into(), left: 0..0 })
+    }
+
+    fn ended(&self) -> bool {
+        self.left.is_empty() && self.unread == 0
+    }
+
+    /// The next three numbers; every type begins with three, and so has each member.
+    fn three(&mut self) -> Result<[u32; 3], Error> {
+        while self.left.len() < 12 {
+            self.read_on()?;
+        }
+        let bytes = &self.piece[self.left.start..];
+        self.left.start += 12;
+        Ok([0, 1, 2].map(|at| number(bytes, at)))
+    }
+
+    fn skip(&mut self, length: u32) -> Result<(), Error> {
+        let mut length = usize::try_from(length).unwrap_or(usize::MAX);
+        loop {
+            let here = self.left.len().min(length);
+            self.left.start += here;
+            length -= here;
+            if length == 0 {
+                return Ok(());
+            }
+            self.read_on()?;
+        }
+    }
+
+    /// Moves what is left to the front and fills up behind it.
+    fn read_on(&mut self) -> Result<(), Error> {
+        self.piece.copy_within(self.left.clone(), 0);
+        let kept = self.left.len();
+        let room = self.piece.len().min(kept + self.unread);
+        let read = self.file.read(&mut self.piece[kept..room])?;
+        if read == 0 {
+            return Err(Error::Malformed("ends in the middle of a type or of a name"));
+        }
+        self.unread -= read;
+        self.left = 0..kept + read;
+        Ok(())
+    }
 }
 
 /// The place of each of `names` in the part that has the names.
 fn places<'n>(
-    file: &mut impl BufRead,
-    names: Vec<&'n str>,
+    file: &mut Pieces<impl Read + Seek>,
+    names: BTreeSet<&'n str>,
 ) -> Result<Vec<(&'n str, Option<u32>)>, Error> {
     // Most names of the kernel have a length that no wanted one has.
     let lengths = names.iter().fold(0u64, |lengths, name| lengths | 1 << (name.len() % NAME));
     let mut places: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
-    let mut take = |place: u32, name: &[u8]| {
-        if name.len() < NAME && lengths & 1 << name.len() != 0 {
-            for (wanted, found) in &mut places {
-                if wanted.as_bytes() == name {
+    let mut place = 0;
+    while places.iter().any(|(_, found)| found.is_none()) {
+        let piece = &file.piece[file.left.clone()];
+        if let Some(length) = piece.iter().position(|byte| *byte == 0) {
+            let name = &piece[..length];
+            if length < NAME && lengths & 1 << length != 0 {
+                let wanted = places.iter_mut().find(|(wanted, _)| wanted.as_bytes() == name);
+                if let Some((_, found)) = wanted {
                     found.get_or_insert(place);
                 }
             }
+            file.left.start += length + 1;
+            place += u32::try_from(length + 1).unwrap_or(u32::MAX);
+        } else if file.unread > 0 {
+            file.read_on()?;
+        } else {
+            break;
         }
-    };
-    let (mut place, mut at) = (0, 0);
-    let mut name = [0; NAME];
-    let mut length = 0;
-    loop {
-        let piece = file.fill_buf()?;
-        if piece.is_empty() {
-            return Ok(places);
-        }
-        for byte in piece {
-            at += 1;
-            if *byte != 0 {
-                if let Some(room) = name.get_mut(length) {
-                    *room = *byte;
-                }
-                length += 1;
-                continue;
-            }
-            if length < NAME {
-                take(place, &name[..length]);
-            }
-            (place, length) = (at, 0);
-        }
-        let used = piece.len();
-        file.consume(used);
     }
+    Ok(places)
 }
 
 /// What is found so far, and what has to be looked at.
@@ -198,57 +221,49 @@ impl<'w> Search<'w> {
         }
     }
 
-    /// Reads all types once. What the next reading has to look at is in `looking` then.
-    fn read(&mut self, types: &mut impl BufRead) -> Result<(), Error> {
-        let looking = std::mem::take(&mut self.looking);
-        let mut number_of_type = 0;
-        while !types.fill_buf()?.is_empty() {
-            number_of_type += 1;
-            let (name, info, size) = (number(types)?, number(types)?, number(types)?);
+    /// Reads the types until each structure that is looked for was there. What the next reading has to look at is in
+    /// `looking` then.
+    fn read(&mut self, types: &mut Pieces<impl Read + Seek>) -> Result<(), Error> {
+        let mut looking = std::mem::take(&mut self.looking);
+        let mut this = 0;
+        while !looking.is_empty() && !types.ended() {
+            this += 1;
+            let [name, info, size] = types.three()?;
             let (kind, count) = (info >> 24 & 0x1f, info & 0xffff);
-            if !matches!(kind, KIND_STRUCT | KIND_UNION) {
-                skip(types, behind(kind, count)?)?;
-                continue;
-            }
-            let here = |look: &&Look| match look.at {
-                At::Name(place) => place == name,
-                At::Type(number) => number == number_of_type,
+            let is_here = |look: &mut Look| {
+                matches!(kind, KIND_STRUCT | KIND_UNION)
+                    && match look.at {
+                        At::Name(place) => place == name,
+                        At::Type(number) => number == this,
+                    }
             };
-            if !looking.iter().any(|look| here(&look)) {
-                skip(types, behind(kind, count)?)?;
+            let here: Vec<Look> = looking.extract_if(.., is_here).collect();
+            if here.is_empty() {
+                types.skip(behind(kind, count)?)?;
                 continue;
             }
-            for look in looking.iter().filter(here) {
-                if self.wanted[look.wanted].member.is_none() {
-                    self.set(look.wanted, size)?;
-                }
+            for look in here.iter().filter(|look| self.wanted[look.wanted].member.is_none()) {
+                self.found[look.wanted] = Some(size);
             }
             for _ in 0..count {
-                let (name, kind, bits) = (number(types)?, number(types)?, number(types)?);
+                let [name, kind, bits] = types.three()?;
                 // With this flag the upper byte is the width of a bit field.
                 let bits = if info >> 31 == 1 { bits & 0x00ff_ffff } else { bits };
-                for look in looking.iter().filter(here) {
+                for look in &here {
                     let begins = look.begins.saturating_add(bits);
                     if name == 0 {
                         self.looking.push(Look { wanted: look.wanted, at: At::Type(kind), begins });
                     } else if self.members[look.wanted] == Some(name) {
-                        self.set(look.wanted, begins / 8)?;
+                        self.found[look.wanted] = Some(begins / 8);
                     }
+                }
+                if self.looking.len() > NAMELESS {
+                    return Err(Error::Malformed("has too many nameless structures"));
                 }
             }
         }
         self.looking.retain(|look| self.found[look.wanted].is_none());
-        if self.looking.len() > NAMELESS {
-            return Err(Error::Malformed("too many nameless structures"));
-        }
         Ok(())
-    }
-
-    fn set(&mut self, wanted: usize, value: u32) -> Result<(), Error> {
-        match self.found[wanted].replace(value) {
-            Some(before) if before != value => Err(Error::Ambiguous(self.wanted[wanted])),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -267,19 +282,6 @@ fn behind(kind: u32, count: u32) -> Result<u32, Error> {
         KIND_STRUCT | KIND_UNION | 15 | 19 => 12 * count,
         _ => return Err(Error::Malformed("a kind of type that this agent does not know")),
     })
-}
-
-fn skip(file: &mut impl BufRead, length: u32) -> Result<(), Error> {
-    let mut left = usize::try_from(length).unwrap_or(usize::MAX);
-    while left > 0 {
-        let here = file.fill_buf()?.len().min(left);
-        if here == 0 {
-            return Err(Error::Malformed("ends in the middle of a type"));
-        }
-        file.consume(here);
-        left -= here;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

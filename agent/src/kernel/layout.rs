@@ -5,8 +5,8 @@ use std::fs::File;
 
 use agent_ebpf::layout::{
     CALLS, FDTABLE_FD, FILE_INODE, FILES_FDT, INODE_RDEV, LEN, MODE_MASK, MODE_USER, PCI_NAME,
-    REGS_BELOW, REGS_CALL, REGS_FD, REGS_FD_32, REGS_MODE, STACK_SIZE, TASK_FILES, TASK_FLAGS,
-    TASK_IO_URING, TASK_STACK, WRITES,
+    REGS_BELOW, REGS_CALL, REGS_FD, REGS_FD_32, REGS_MODE, REGS_ROOM, STACK_SIZE, TASK_FILES,
+    TASK_FLAGS, TASK_IO_URING, TASK_STACK, WRITES,
 };
 
 use super::btf::{self, Wanted};
@@ -34,6 +34,8 @@ struct Machine {
     regs: [&'static str; 3],
     /// What tells a user's registers: the offset in `pt_regs`, a mask, the value.
     mode: [u32; 3],
+    /// What some kernels keep above the registers (x86-64 with CONFIG_X86_FRED, whether or not the processor has that).
+    room: u32,
     /// Numbers of the calls that write to the file in their first argument, or to files that they have elsewhere.
     writes: &'static [u32],
 }
@@ -44,6 +46,7 @@ const MACHINE: Option<Machine> = Some(Machine {
     regs: ["orig_ax", "di", "bx"],
     // The selector of the stack's segment, __USER_DS.
     mode: [160, 0xffff, 0x2b],
+    room: 16,
     #[rustfmt::skip]
     writes: &[
         // write, pwrite64, writev, pwritev, pwritev2, sendfile, splice, io_submit, io_uring_enter
@@ -61,6 +64,7 @@ const MACHINE: Option<Machine> = Some(Machine {
     regs: ["syscallno", "orig_x0", "orig_x0"],
     // The exception level in pstate.
     mode: [264, 0xf, 0],
+    room: 0,
     #[rustfmt::skip]
     writes: &[
         // write, pwrite64, writev, pwritev, pwritev2, sendfile, splice, io_submit, io_uring_enter
@@ -95,11 +99,8 @@ fn wanted([call, fd, fd_32]: [&'static str; 3]) -> Vec<(usize, Wanted)> {
 }
 
 /// What a kernel may be built without.
-const OPTIONAL: [(usize, Wanted); 2] = [
-    (TASK_IO_URING, Wanted { of: "task_struct", member: Some("io_uring") }),
-    // With FRED, whether or not the processor has it, x86-64 keeps room for this above the registers.
-    (REGS_BELOW, Wanted { of: "fred_info", member: None }),
-];
+const OPTIONAL: [(usize, Wanted); 1] =
+    [(TASK_IO_URING, Wanted { of: "task_struct", member: Some("io_uring") })];
 
 /// The layout of the running kernel, as the program takes it. Reads some megabytes.
 pub fn of_this_kernel() -> Result<[u32; LEN], LayoutError> {
@@ -108,6 +109,7 @@ pub fn of_this_kernel() -> Result<[u32; LEN], LayoutError> {
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(0);
     layout[STACK_SIZE] = machine.stack.max(page);
     [layout[REGS_MODE], layout[MODE_MASK], layout[MODE_USER]] = machine.mode;
+    layout[REGS_ROOM] = machine.room;
     layout[WRITES..].fill(u32::MAX);
     for (field, call) in layout[WRITES..WRITES + CALLS].iter_mut().zip(machine.writes) {
         *field = *call;
