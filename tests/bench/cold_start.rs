@@ -3,10 +3,10 @@
 //! `cargo xtask bench cold-start`. The GPUs are the simulator's eight H100s, whose calls cost next to nothing: what is
 //! measured is the agent. `COLD_STARTS` sets the number of starts (50) of each kind.
 
-use std::{env, fs, time::Instant};
+use std::{env, time::Instant};
 
 use anyhow::{Context as _, Result};
-use e2e::{Agent, simulated};
+use e2e::{Agent, measure::mib, simulated};
 use serde_json::json;
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -24,11 +24,7 @@ fn main() -> Result<()> {
             milliseconds.push(started.elapsed().as_secs_f64() * 1e3);
             // The tracer is loaded beside the first answer: its memory counts too.
             agent.source_is("ebpf", "live")?;
-            let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
-            let peak = status
-                .lines()
-                .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-            peak_mib.push(peak.context("VmHWM")?.trim().parse::<f64>()? / 1024.0);
+            peak_mib.push(mib(agent.pid(), "VmHWM")?);
         }
         println!(
             "  --ebpf {ebpf:4}  ms: {}   peak MiB: {}",

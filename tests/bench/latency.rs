@@ -2,27 +2,31 @@
 //!
 //! A client watches with a progress token; each round writes one Xid line to /dev/kmsg and waits for its notification. The
 //! time runs from before the write to the return of the client's read, so it holds the kernel's own work, the eBPF
-//! program, the ring buffer, the agent, two pipes and every wake-up in between. Beside it the same line goes through cat(1): two
-//! wake-ups and no work, which is what this machine charges anybody at this moment.
+//! program, the ring buffer, the recorder, its socket, the session, a pipe and every wake-up in between. The same client reads
+//! `dmesg --follow-new` in the same run, line by line the same print. Beside it, in a run of its own each: a session by
+//! itself, without the recorder's socket, and cat(1), which is two wake-ups and no work: what this machine charges anybody.
 //!
-//! `cargo xtask bench latency`, as root. `LATENCY_LINES` sets the number of lines (1,000).
+//! `cargo xtask bench latency`, as root. `LATENCY_LINES` sets the number of lines (10,000) of each kind.
 
 use std::{
     env, fs,
     io::{BufRead as _, BufReader, Write as _},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use e2e::{Agent, no_kernel};
+use e2e::{
+    Agent, PATIENCE, Recorder,
+    measure::{Unlimited, spread},
+    no_kernel,
+};
 use serde_json::json;
 
-const LINE: &[u8] =
-    b"NVRM: Xid (PCI:0000:af:00): 79, pid=1, name=bench, GPU has fallen off the bus.\n";
-const RATE_LIMIT: &str = "/proc/sys/kernel/printk_devkmsg";
 /// Between two lines: this is latency, not a burst.
 const PAUSE: Duration = Duration::from_millis(2);
+const ROUND: usize = 20;
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 fn main() -> Result<()> {
@@ -30,35 +34,129 @@ fn main() -> Result<()> {
         bail!("this benchmark cannot run here: {why}");
     }
     let lines: usize = env::var("LATENCY_LINES")
-        .map_or(Ok(1000), |lines| lines.parse())
+        .map_or(Ok(10_000), |lines| lines.parse())
         .context("LATENCY_LINES")?;
     let _limit = Unlimited::new()?;
-    let mut agent = Agent::simulated(&["--ebpf", "on"])?;
+    for busy in [0, 2] {
+        let load = Load::new(busy)?;
+        println!("{lines} lines, {busy} busy processes beside it, microseconds:");
+        let recorder = Recorder::start(&["--ebpf", "on", "--kernel-log", "auto"])?;
+        let (mut agent, mut dmesg) = through(&mut recorder.session()?, lines, true)?;
+        println!("  kernel print -> recorder -> client  {}", spread(&mut agent));
+        println!("  the same lines by dmesg --follow    {}", spread(&mut dmesg));
+        drop(recorder);
+        let (mut alone, _) = through(&mut Agent::simulated(&["--ebpf", "on"])?, lines, false)?;
+        println!("  a session by itself                 {}", spread(&mut alone));
+        println!("  a line through cat(1)               {}", spread(&mut through_cat(lines)?));
+        drop(load);
+    }
+    Ok(())
+}
+
+/// Each line's time by the agent, and by dmesg where it is asked for.
+fn through(
+    agent: &mut Agent,
+    lines: usize,
+    beside: bool,
+) -> Result<(Vec<Duration>, Vec<Duration>)> {
+    let dmesg = beside.then(Dmesg::start).transpose()?;
     // Opened before: a driver's print has nothing to open.
     let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
-    let mut took = Vec::with_capacity(lines);
-    while took.len() < lines {
-        let round = (lines - took.len()).min(20);
+    let (mut by_agent, mut by_dmesg) = (Vec::with_capacity(lines), Vec::new());
+    while by_agent.len() < lines {
+        let round = (lines - by_agent.len()).min(ROUND);
         let arguments = json!({"gpu": "0000:af:00.0", "max_events": round, "duration_s": 60});
         let params = json!({"name": "watch_gpu_events", "arguments": arguments, "_meta": {"progressToken": "t"}});
         let id = agent.start("tools/call", &params)?;
         // Answered after the watch has begun.
         agent.ask("get_agent_status", &json!({}))?;
         for _ in 0..round {
+            let number = by_agent.len();
+            let line = format!(
+                "NVRM: Xid (PCI:0000:af:00): 79, pid={number}, name=bench, GPU has fallen off the bus.\n"
+            );
             std::thread::sleep(PAUSE);
             let started = Instant::now();
-            log.write_all(LINE)?;
+            log.write_all(line.as_bytes())?;
             let (read, _) =
                 agent.wait_for(|message| message["method"] == "notifications/progress")?;
-            took.push(read - started);
+            by_agent.push(read - started);
+            if let Some(dmesg) = &dmesg {
+                by_dmesg.push(dmesg.read(number)? - started);
+            }
         }
         let answer = agent.answer(id)?;
         assert_eq!(answer["result"]["structuredContent"]["lost"]["ring_buffer"], 0);
     }
-    println!("{lines} lines, microseconds:");
-    print("kernel print -> client's line", took);
-    print("the same line through cat(1)", through_cat(lines)?);
-    Ok(())
+    Ok((by_agent, by_dmesg))
+}
+
+/// `dmesg --follow-new` and what it has printed, with the time it was read.
+struct Dmesg {
+    child: Child,
+    lines: Receiver<(Instant, String)>,
+}
+
+impl Dmesg {
+    fn start() -> Result<Self> {
+        let mut child = Command::new("dmesg").arg("--follow-new").stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().context("stdout")?;
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if sender.send((Instant::now(), line)).is_err() {
+                    return;
+                }
+            }
+        });
+        // It is there when it has told of a line.
+        let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
+        loop {
+            log.write_all(b"bench: is dmesg there?\n")?;
+            if lines.recv_timeout(Duration::from_millis(100)).is_ok() {
+                return Ok(Self { child, lines });
+            }
+        }
+    }
+
+    /// When the line with this pid was read.
+    fn read(&self, number: usize) -> Result<Instant> {
+        let pid = format!(" pid={number},");
+        loop {
+            let (at, line) = self.lines.recv_timeout(PATIENCE).context("dmesg is silent")?;
+            if line.contains(&pid) {
+                return Ok(at);
+            }
+        }
+    }
+}
+
+impl Drop for Dmesg {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processes that keep a processor busy each.
+struct Load(Vec<Child>);
+
+impl Load {
+    fn new(processes: usize) -> Result<Self> {
+        let busy = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn();
+        Ok(Self((0..processes).map(|_| busy()).collect::<Result<_, _>>()?))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// The yardstick: a process that is woken by a line and wakes the client with it, and does nothing else.
@@ -71,7 +169,9 @@ fn through_cat(lines: usize) -> Result<Vec<Duration>> {
     for _ in 0..lines {
         std::thread::sleep(PAUSE);
         let started = Instant::now();
-        input.write_all(LINE)?;
+        input.write_all(
+            b"NVRM: Xid (PCI:0000:af:00): 79, pid=1, name=bench, GPU has fallen off the bus.\n",
+        )?;
         line.clear();
         output.read_line(&mut line)?;
         took.push(started.elapsed());
@@ -79,38 +179,4 @@ fn through_cat(lines: usize) -> Result<Vec<Duration>> {
     drop(input);
     cat.wait()?;
     Ok(took)
-}
-
-#[expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
-fn print(what: &str, mut took: Vec<Duration>) {
-    took.sort();
-    // Nearest rank, in thousandths.
-    let at = |rank: usize| took[(took.len() - 1) * rank / 1000].as_micros();
-    println!(
-        "  {what:30} min {}  p50 {}  p90 {}  p99 {}  max {}",
-        at(0),
-        at(500),
-        at(900),
-        at(990),
-        at(1000)
-    );
-}
-
-/// Lifts the rate limit of /dev/kmsg and puts it back.
-struct Unlimited(String);
-
-impl Unlimited {
-    fn new() -> Result<Self> {
-        let before = fs::read_to_string(RATE_LIMIT).context(RATE_LIMIT)?;
-        // Without the newline the kernel refuses the word.
-        fs::write(RATE_LIMIT, "on\n").context(RATE_LIMIT)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Unlimited {
-    fn drop(&mut self) {
-        // Nothing to be done about it, and the next boot has the default again.
-        let _ = fs::write(RATE_LIMIT, &self.0);
-    }
 }

@@ -4,6 +4,7 @@
 //! Where things are comes from `cargo xtask test`: `E2E_AGENT`, `E2E_SIM_DIR`, `E2E_PYTHON`; without them the places where
 //! `cargo xtask build` leaves its outputs are tried.
 
+pub mod measure;
 pub mod recorder;
 
 use std::{

@@ -3,7 +3,9 @@
 //! | name | what |
 //! | --- | --- |
 //! | `decode` | a log of 1 GB through `agent decode`: throughput and peak memory |
-//! | `latency` | from the kernel's print to the client's line; as root |
+//! | `latency` | from the kernel's print to the client's line, beside `dmesg --follow`; as root |
+//! | `burst` | 100,000 Xids as fast as the kernel takes them: told, folded, lost; as root |
+//! | `idle` | a recorder's processor time over ten minutes and its memory after a million events; as root |
 //! | `cold-start` | from the start of the process to its first answer, and its peak memory |
 //!
 //! Figures are of this machine at this moment. No test asserts them.
