@@ -29,11 +29,11 @@ fn main() -> Result<()> {
     let mut log = fs::OpenOptions::new().write(true).open("/dev/kmsg")?;
     for part in 1..=5 {
         for event in 0..events / 5 {
-            writeln!(
-                log,
-                "NVRM: Xid (PCI:0000:e8:00): {}, pid={event}, name=bench, Ch 00000008, intr 00000000",
+            let line = format!(
+                "NVRM: Xid (PCI:0000:e8:00): {}, pid={event}, name=bench, Ch 00000008, intr 00000000\n",
                 event % 7 + 40
-            )?;
+            );
+            log.write_all(line.as_bytes())?;
         }
         let told = session.ask("get_agent_status", &json!({}))?["events"]["total"].clone();
         println!("resident: {:.1} MiB after {told} events ({part}/5)", mib(pid, "VmRSS")?);

@@ -1,7 +1,9 @@
-//! A session that joins the recorder: its client's bytes go to the recorder's socket, and the recorder's to the client.
+//! A session that joins the recorder: its client's bytes go to the recorder's socket, and the recorder's to the client; the
+//! recorder writes them itself where stdout is a pipe.
 
 use std::{io, path::Path, time::Duration};
 
+use rustix::fs::{FileType, fstat};
 use tokio::{
     io::{
         AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
@@ -19,7 +21,10 @@ use super::{
     output::say,
     stdout::DirectStdout,
 };
-use crate::mcp::joining::{Answer, Join, STALLED};
+use crate::mcp::{
+    handing,
+    joining::{Answer, Join, STALLED},
+};
 
 /// A recorder that does not answer within this is stuck, and the session is better off without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Recorder {
     input: OwnedWriteHalf,
     output: BufReader<OwnedReadHalf>,
+    /// The recorder writes to this process's stdout, and to the socket only why it ends the session.
+    direct: bool,
 }
 
 /// Asks the recorder to take this session. `None`: there is none, or it has not what this session was asked for.
@@ -46,7 +53,7 @@ pub async fn join(arguments: &Arguments) -> Result<Option<Recorder>, Refused> {
         }
     };
     match asked {
-        (Answer::Joined, recorder) => Ok(Some(recorder)),
+        (Answer::Joined { direct }, recorder) => Ok(Some(Recorder { direct, ..recorder })),
         (Answer::Elsewhere { reason }, _) => {
             tracing::warn!(
                 reason,
@@ -69,8 +76,12 @@ fn request(arguments: &Arguments) -> Join {
 }
 
 async fn ask(socket: &Path, join: &Join) -> io::Result<(Answer, Recorder)> {
-    let (output, mut input) = UnixStream::connect(socket).await?.into_split();
-    input.write_all(&join.line()).await?;
+    let stream = UnixStream::connect(socket).await?;
+    let stdout = rustix::stdio::stdout();
+    let is_pipe =
+        fstat(stdout).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    handing::send(&stream, &join.line(), is_pipe.then_some(stdout)).await?;
+    let (output, input) = stream.into_split();
     let mut output = BufReader::new(output);
     let mut line = String::new();
     output.read_line(&mut line).await?;
@@ -80,22 +91,37 @@ async fn ask(socket: &Path, join: &Join) -> io::Result<(Answer, Recorder)> {
             "what listens there is no recorder of this version",
         )
     })?;
-    Ok((answer, Recorder { input, output }))
+    Ok((answer, Recorder { input, output, direct: false }))
 }
 
 /// Carries the session to its end; returns the exit code.
 pub async fn run(recorder: Recorder) -> u8 {
-    let Recorder { mut input, output } = recorder;
+    let Recorder { mut input, output, direct } = recorder;
     let from_client = async {
         // Either side's end is the end of the input: the recorder answers what is under way, and closes.
         let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut input).await;
         let _ = input.shutdown().await;
         std::future::pending::<u8>().await
     };
+    let to_client = async {
+        if direct { until_told(output).await } else { to_client(output, DirectStdout::new()).await }
+    };
     tokio::select! {
-        code = to_client(output, DirectStdout::new()) => code,
+        code = to_client => code,
         code = from_client => code,
     }
+}
+
+/// Waits for the recorder's end of the session, with a reason or without.
+async fn until_told(mut output: impl AsyncRead + Unpin) -> u8 {
+    let mut why = String::new();
+    // A connection that breaks says no more than one that is closed.
+    let _ = output.read_to_string(&mut why).await;
+    if why.is_empty() {
+        return 0;
+    }
+    say(why.trim_end());
+    1
 }
 
 async fn to_client(mut output: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin) -> u8 {

@@ -81,11 +81,15 @@ impl Groups {
 
     /// Counts an event, unless it goes on with another. Returns the group that it changed.
     pub fn add(&mut self, event: &Arc<Event>) -> Option<Key> {
+        let fault = event.fault()?;
+        self.count(event, Key::of(&fault, event.report.origin), fault.process.pid)
+    }
+
+    /// The same for an event whose fault is known already.
+    pub(super) fn count(&mut self, event: &Arc<Event>, key: Key, pid: Option<u32>) -> Option<Key> {
         if event.report.follows {
             return None;
         }
-        let fault = event.fault()?;
-        let key = Key::of(&fault, event.report.origin);
         let full = self.by_key.len() >= MOST_GROUPS;
         let group = match self.by_key.get_mut(&key) {
             Some(group) => group,
@@ -103,7 +107,7 @@ impl Groups {
         };
         group.count += 1;
         group.last = Arc::clone(event);
-        if let Some(pid) = fault.process.pid {
+        if let Some(pid) = pid {
             group.pids.add(pid);
         }
         Some(key)

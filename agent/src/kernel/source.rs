@@ -43,6 +43,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Records that were not as the program writes them; always a bug.
     pub malformed: u64,
+    /// Lines that another source had dropped and this one has told.
+    pub recovered: u64,
 }
 
 /// Reads a source's counts when somebody asks: counting must not stand between an event and its reader.

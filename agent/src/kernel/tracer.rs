@@ -203,7 +203,7 @@ impl Tracer {
         Arc::new(move || Counts {
             heard: counters.sum(counter::XIDS),
             dropped: counters.sum(counter::XIDS_DROPPED),
-            malformed: 0,
+            ..Counts::default()
         })
     }
 }
@@ -218,6 +218,7 @@ impl Counters {
             heard: self.sum(counter::LINES),
             dropped: self.sum(counter::LINES_DROPPED),
             malformed: self.malformed.load(Ordering::Relaxed),
+            ..Counts::default()
         }
     }
 }

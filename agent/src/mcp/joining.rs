@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! → {"join":{"operator":false,"simulated":null,"nvml_library":null,"ebpf":false,"replay":null}}
-//! ← "joined"
+//! ← {"joined":{"direct":true}}
 //! ```
+//!
+//! With its line the session may hand over its stdout ([`super::handing`]). Where the recorder takes it, the answers go
+//! there, and what still comes on the socket is why the session ends before its client has closed it.
 //!
 //! A client that begins with MCP itself is served as a session that demands nothing.
 
@@ -38,16 +41,14 @@ struct Line {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    Joined,
+    Joined {
+        /// The recorder writes to the session's stdout itself.
+        direct: bool,
+    },
     /// The session was asked for another library or another log than the recorder has: it has to be by itself.
-    Elsewhere {
-        reason: String,
-    },
+    Elsewhere { reason: String },
     /// What was demanded cannot be had.
-    Refused {
-        what: String,
-        remedy: String,
-    },
+    Refused { what: String, remedy: String },
 }
 
 impl Join {

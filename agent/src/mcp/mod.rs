@@ -7,6 +7,7 @@
 
 pub mod catalogue;
 pub mod details;
+pub mod handing;
 pub mod joining;
 mod render;
 mod resources;
@@ -15,7 +16,11 @@ mod stdio;
 mod tool;
 pub mod tools;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt as _,
@@ -63,14 +68,15 @@ struct Session {
     subscriptions: Mutex<HashMap<String, AbortHandle>>,
 }
 
-/// Serves one session until the client closes `input` or stops reading `output`.
-pub async fn serve<R, W>(node: Arc<Node>, terms: Terms, input: R, output: W)
+/// Serves one session until the client closes `input` or stops reading `output`; whether it was cut off for that.
+pub async fn serve<R, W>(node: Arc<Node>, terms: Terms, input: R, output: W) -> bool
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let Terms { access, patience } = terms;
     let stdio = Stdio::new(input, output, patience);
+    let cut_off = stdio.cut_off();
     let session =
         Session { node, access, closing: stdio.closing(), subscriptions: Mutex::default() };
     match session.serve(stdio).await {
@@ -81,6 +87,7 @@ where
         }
         Err(error) => tracing::info!(%error, "The client left before it opened a session."),
     }
+    cut_off.load(Ordering::Relaxed)
 }
 
 impl Entry {

@@ -1,14 +1,14 @@
 //! The recorder's side of its socket: sessions that come and go while it goes on.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
 };
 
 use super::{
-    Terms,
+    Terms, handing,
     joining::{Answer, Join, STALLED},
     serve,
 };
@@ -21,7 +21,7 @@ use crate::{
 /// Each session costs some 100 KiB and two descriptors. More than this is a client that opens sessions and leaves them.
 const MOST_SESSIONS: usize = 128;
 /// A first line that is longer is a client's message.
-const LONGEST_JOIN: u64 = 16 << 10;
+const LONGEST_JOIN: usize = 16 << 10;
 
 /// What a session may have been asked for and has to find here.
 #[derive(Debug, Clone)]
@@ -64,11 +64,9 @@ pub async fn listen(
 }
 
 async fn session(node: Arc<Node>, offer: &Offer, stream: UnixStream) -> io::Result<()> {
-    let (input, mut output) = stream.into_split();
-    let mut input = BufReader::with_capacity(8 << 10, input);
-    let mut first = Vec::new();
-    (&mut input).take(LONGEST_JOIN).read_until(b'\n', &mut first).await?;
+    let (first, stdout) = first_line(&stream).await?;
     let join = Join::read(&first);
+    let (input, mut output) = stream.into_split();
     let Some(_session) = node.recorder.as_ref().and_then(|recorder| recorder.enter(MOST_SESSIONS))
     else {
         let what = format!("the recorder serves {MOST_SESSIONS} sessions already");
@@ -82,19 +80,48 @@ async fn session(node: Arc<Node>, offer: &Offer, stream: UnixStream) -> io::Resu
         AccessMode::ReadOnly
     };
     let terms = Terms { access, patience: Some(STALLED) };
-    if let Some(join) = join {
-        let answer = answer(&node, offer, &join).await;
-        output.write_all(&answer.line()).await?;
-        if answer == Answer::Joined {
+    let Some(join) = join else {
+        serve(node, terms, io::Cursor::new(first).chain(input), output).await;
+        return Ok(());
+    };
+    // One that cannot be opened here is the session's to write to.
+    let stdout = stdout.and_then(|stdout| handing::writer(&stdout).ok());
+    let answer = answer(&node, offer, &join, stdout.is_some()).await;
+    output.write_all(&answer.line()).await?;
+    if !matches!(answer, Answer::Joined { .. }) {
+        return Ok(());
+    }
+    match stdout {
+        None => {
             serve(node, terms, input, output).await;
         }
-    } else {
-        serve(node, terms, io::Cursor::new(first).chain(input), output).await;
+        Some(stdout) => {
+            if serve(node, terms, input, stdout).await {
+                let why =
+                    format!("cut off: the client has read nothing for {} s\n", STALLED.as_secs());
+                output.write_all(why.as_bytes()).await?;
+            }
+        }
     }
     Ok(())
 }
 
-async fn answer(node: &Node, offer: &Offer, join: &Join) -> Answer {
+/// Reads to the end of the first line, or a client's first message as far as it has come; and the stdout handed over with it.
+async fn first_line(stream: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let (mut line, mut stdout) = (Vec::new(), None);
+    while line.len() < LONGEST_JOIN && !line.contains(&b'\n') {
+        let mut buffer = [0; 4096];
+        let (read, descriptor) = handing::receive(stream, &mut buffer).await?;
+        stdout = descriptor.or(stdout);
+        line.extend_from_slice(&buffer[..read]);
+        if read == 0 {
+            break;
+        }
+    }
+    Ok((line, stdout))
+}
+
+async fn answer(node: &Node, offer: &Offer, join: &Join, direct: bool) -> Answer {
     let Join { operator: _, simulated, nvml_library, ebpf, replay } = join;
     let other = if simulated.is_some_and(|simulated| simulated != offer.simulated) {
         Some("--nvml-mode")
@@ -127,5 +154,5 @@ async fn answer(node: &Node, offer: &Offer, join: &Join) -> Answer {
             }
         }
     }
-    Answer::Joined
+    Answer::Joined { direct }
 }

@@ -8,7 +8,10 @@
 use std::{
     collections::HashSet,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -73,6 +76,8 @@ struct Output<W> {
     gone: watch::Sender<bool>,
     /// How long it may leave a message unread.
     patience: Option<Duration>,
+    /// It did for longer.
+    cut_off: Arc<AtomicBool>,
 }
 
 /// What one line is.
@@ -89,6 +94,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Send + Unpin + 'static> Stdio<R, W> {
             pending: Arc::default(),
             gone: watch::Sender::new(false),
             patience,
+            cut_off: Arc::default(),
         };
         let input = BufReader::with_capacity(8 << 10, input);
         Self {
@@ -101,6 +107,11 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Send + Unpin + 'static> Stdio<R, W> {
             output,
             closing: watch::Sender::new(false),
         }
+    }
+
+    /// Turns true when the client is cut off because it does not read.
+    pub fn cut_off(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.output.cut_off)
     }
 
     pub fn closing(&self) -> Closing {
@@ -219,6 +230,10 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Output<W> {
         let mut line = serde_json::to_vec(&message)?;
         line.push(b'\n');
         let mut stream = self.stream.lock().await;
+        if *self.gone.borrow() {
+            // Those who have queued up behind the write that failed.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let write = async {
             stream.write_all(&line).await?;
             stream.flush().await
@@ -230,6 +245,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Output<W> {
                     "A session is cut off: its client has read nothing for {} s.",
                     patience.as_secs()
                 );
+                self.cut_off.store(true, Ordering::Relaxed);
                 Err(io::ErrorKind::TimedOut.into())
             }),
         };
@@ -278,6 +294,7 @@ impl<W> Clone for Output<W> {
             pending: Arc::clone(&self.pending),
             gone: self.gone.clone(),
             patience: self.patience,
+            cut_off: Arc::clone(&self.cut_off),
         }
     }
 }

@@ -91,14 +91,17 @@ impl Board {
         self.lock().values().any(Entry::is_live)
     }
 
-    /// Driver lines that were lost between the kernel and the journal.
+    /// Driver lines that were lost between the kernel and the journal, and were not found in the kernel's log either.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        let lost = |(source, _, counts): (Source, State, Counts)| match source {
-            Source::KernelLog => 0,
-            _ => counts.dropped + counts.malformed,
-        };
-        self.read().into_iter().map(lost).sum()
+        let (mut lost, mut recovered) = (0, 0);
+        for (source, _, counts) in self.read() {
+            recovered += counts.recovered;
+            if source != Source::KernelLog {
+                lost += counts.dropped + counts.malformed;
+            }
+        }
+        lost.saturating_sub(recovered)
     }
 
     /// Records of the kernel's log, of anybody, that were overwritten before they were read while nothing else heard them.

@@ -53,6 +53,8 @@ struct Counted {
     heard: AtomicU64,
     /// Records of anybody that were overwritten unread, and were not heard by the program either.
     lost: AtomicU64,
+    /// Lines that were dropped between the program and the journal, and read here.
+    recovered: AtomicU64,
 }
 
 impl Node {
@@ -149,7 +151,10 @@ impl Node {
             counted.lost.fetch_add(lost, Ordering::Relaxed);
         }
         let mark = log.mark().map(|mark| mark.to_string());
-        self.journal.append_read(reports, standing, mark);
+        let news = self.journal.append_read(reports, standing, mark);
+        if standing == Standing::Tells && self.heard_by_ebpf().is_some() {
+            counted.recovered.fetch_add(news, Ordering::Relaxed);
+        }
         log
     }
 
@@ -197,5 +202,6 @@ fn counter(counted: &Arc<Counted>) -> Counter {
         heard: counted.heard.load(Ordering::Relaxed),
         dropped: counted.lost.load(Ordering::Relaxed),
         malformed: 0,
+        recovered: counted.recovered.load(Ordering::Relaxed),
     })
 }

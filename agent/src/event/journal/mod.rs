@@ -157,9 +157,15 @@ impl Journal {
     }
 
     /// Appends what was read of a log in one go, with how far it has been read: either both are kept or none is.
-    pub fn append_read(&self, reports: Vec<Report>, standing: Standing, mark: Option<String>) {
+    /// Returns how many of them were news.
+    pub fn append_read(
+        &self,
+        reports: Vec<Report>,
+        standing: Standing,
+        mark: Option<String>,
+    ) -> u64 {
         let mut inner = self.lock();
-        let mut newest = None;
+        let (mut newest, before) = (None, inner.newest);
         for report in reports {
             newest = inner.append(report, standing, self.0.budget_bytes).max(newest);
         }
@@ -169,6 +175,7 @@ impl Journal {
             self.0.unsaved.notify_one();
         }
         self.tell(&inner, newest);
+        inner.newest - before
     }
 
     fn tell(&self, inner: &Inner, seq: Option<u64>) -> Option<u64> {
@@ -284,6 +291,7 @@ impl Inner {
         let severity = xid::assess(&fault).severity;
         let key = Key::of(&fault, report.origin);
         let face = Face::of(&report, &fault, key);
+        let pid = fault.process.pid;
         if let Some(seq) = self.untold.take(&face) {
             self.confirm(seq, report, severity);
             return Some(seq);
@@ -294,7 +302,7 @@ impl Inner {
         self.newest += 1;
         let event =
             Arc::new(Event { seq: self.newest, severity, report, confirmed_by: Vec::new() });
-        self.dirty.groups.extend(self.groups.add(&event));
+        self.dirty.groups.extend(self.groups.count(&event, key, pid));
         self.untold.note(&event, &face);
         self.bytes += cost(&event);
         self.events.push_back(event);
