@@ -11,7 +11,8 @@
 
 use std::{
     collections::VecDeque,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
+    num::NonZeroU64,
     time::{Duration, SystemTime},
 };
 
@@ -33,43 +34,51 @@ const SOURCES: [Source; 5] =
 #[derive(Debug, Default)]
 pub struct Untold([VecDeque<Entry>; SOURCES.len()]);
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    seq: u64,
-    time: SystemTime,
-    source: Source,
-    key: Key,
-    words: Option<u64>,
-}
-
 /// What of a report is compared.
 #[derive(Debug, Clone, Copy)]
 pub struct Face {
-    time: SystemTime,
+    /// Since the epoch.
+    time: Duration,
     source: Source,
-    key: Key,
+    /// A hash of kind, number and GPU; `None` where a number alone does not tell of it.
+    number: Option<NonZeroU64>,
     /// A hash of the driver's words; `None` where there are none.
-    words: Option<u64>,
+    words: Option<NonZeroU64>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    seq: u64,
+    face: Face,
+}
+
+// There are some ten thousand of them in a storm.
+const _: () = assert!(size_of::<Entry>() <= 48);
 
 impl Face {
     pub fn of(report: &Report, fault: &Fault<'_>, key: Key) -> Self {
-        let words = matches!(report.what, What::Line { .. }).then(|| words(fault));
-        Self { time: report.time, source: report.source, key, words }
+        let time = report.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let by_number = key.kind == Kind::Xid && !key.from_user;
+        let has_words = matches!(report.what, What::Line { .. });
+        Self {
+            time,
+            source: report.source,
+            number: by_number.then(|| hashed((key.code, key.pci))),
+            words: has_words.then(|| words(fault)),
+        }
     }
 
-    fn belongs_to(&self, entry: &Entry) -> bool {
-        let same = match (self.words, entry.words) {
-            (Some(mine), Some(other)) => mine == other,
-            _ => self.key == entry.key && self.key.kind == Kind::Xid && !self.key.from_user,
+    fn belongs_to(&self, other: &Self) -> bool {
+        let same = match (self.words, other.words) {
+            (Some(mine), Some(others)) => mine == others,
+            _ => self.number.is_some() && self.number == other.number,
         };
-        let reach = if [self.source, entry.source].contains(&Source::KernelLog) {
+        let reach = if [self.source, other.source].contains(&Source::KernelLog) {
             READ_BACK
         } else {
             AT_ONCE
         };
-        let apart = self.time.max(entry.time).duration_since(self.time.min(entry.time));
-        same && apart.is_ok_and(|apart| apart <= reach)
+        same && self.time.abs_diff(other.time) <= reach
     }
 }
 
@@ -78,12 +87,12 @@ impl Untold {
     pub fn take(&mut self, face: &Face) -> Option<u64> {
         let queue = &mut self.0[index(face.source)?];
         // Its source tells in the order of time, more or less: what is too old for this report is for every later one.
-        while queue.front().is_some_and(|entry| entry.time + READ_BACK < face.time) {
+        while queue.front().is_some_and(|entry| entry.face.time + READ_BACK < face.time) {
             queue.pop_front();
         }
-        let at = queue.iter().position(|entry| face.belongs_to(entry))?;
+        let at = queue.iter().position(|entry| face.belongs_to(&entry.face))?;
         let seq = queue[at].seq;
-        if face.words.is_some() && queue[at].words.is_some() {
+        if face.words.is_some() && queue[at].face.words.is_some() {
             queue.drain(..=at);
         } else {
             queue.remove(at);
@@ -100,8 +109,7 @@ impl Untold {
             if queue.len() == LONGEST {
                 queue.pop_front();
             }
-            let Face { time, source, key, words } = *face;
-            queue.push_back(Entry { seq: event.seq, time, source, key, words });
+            queue.push_back(Entry { seq: event.seq, face: *face });
         }
     }
 
@@ -117,7 +125,7 @@ impl Untold {
 
 /// Whether a source could ever tell of this event.
 fn may_tell(source: Source, event: &Event, face: &Face) -> bool {
-    let by_number = face.key.kind == Kind::Xid && !face.key.from_user;
+    let by_number = face.number.is_some();
     match (source, event.report.source) {
         (Source::Replay, told_by) => told_by == Source::Nvml,
         (Source::Nvml, _) => by_number,
@@ -133,9 +141,13 @@ fn index(source: Source) -> Option<usize> {
 }
 
 /// What the driver said, without the prefix, the time and the facility that logs put before it.
-fn words(fault: &Fault<'_>) -> u64 {
-    let mut hash = DefaultHasher::new();
+fn words(fault: &Fault<'_>) -> NonZeroU64 {
     let Fault { kind, code, pci, instance, process, channel, link, message, .. } = fault;
-    (kind, code, pci, instance, process.pid, process.name, channel, link, message).hash(&mut hash);
-    hash.finish()
+    hashed((kind, code, pci, instance, process.pid, process.name, channel, link, message))
+}
+
+fn hashed(what: impl Hash) -> NonZeroU64 {
+    let mut hash = DefaultHasher::new();
+    what.hash(&mut hash);
+    NonZeroU64::MIN.saturating_add(hash.finish())
 }
