@@ -9,7 +9,7 @@
 
 use core::mem::size_of;
 
-/// Ring buffer of records, kernel → agent.
+/// Ring buffer of records, kernel → agent. Who loads it says how large it is.
 pub const MAP_RECORDS: &str = "RECORDS";
 /// Per-CPU array of `u64`, indexed by [`counter`].
 pub const MAP_COUNTERS: &str = "COUNTERS";

@@ -24,7 +24,6 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 
-/// 1 MiB holds about 4,000 Xid lines: a storm of several milliseconds at the fastest rate printk reaches.
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 

@@ -80,8 +80,8 @@ fn unsafe_is_where_it_is_expected() {
     let allowed = [
         "gpu/raw.rs",
         "gpu/library.rs",
-        "kernel/tracer.rs",
         "kernel/ready.rs",
+        "kernel/ring.rs",
         "kernel/kernel_log/syslog.rs",
     ];
     check("agent/src", &["unsafe "], &allowed);

@@ -19,6 +19,7 @@ use crate::{
     event::Journal,
     gpu::{self, Worker},
     kernel::{
+        Buffer,
         source::State,
         tracer::{Loader, Tracer},
     },
@@ -77,13 +78,14 @@ pub fn hear(node: &Arc<Node>, arguments: &Arguments) -> Result<(), Refused> {
         })?;
     }
     let log = arguments.kernel_log == KernelLog::Auto;
+    let buffer = if node.recorder.is_some() { Buffer::Recorder } else { Buffer::Session };
     match loader {
         // Demanded, the tracer is there before the session is.
         Some(loader) if arguments.ebpf == Ebpf::On => {
-            let tracer = Tracer::load(loader).map_err(|error| no_ebpf(error.state()))?;
+            let tracer = Tracer::load(loader, buffer).map_err(|error| no_ebpf(error.state()))?;
             node.hear_kernel(|| Some(Ok(tracer)), log);
         }
-        Some(loader) => node.hear_kernel(|| Some(Tracer::load(loader)), log),
+        Some(loader) => node.hear_kernel(move || Some(Tracer::load(loader, buffer)), log),
         None => node.hear_kernel(|| None, log),
     }
     Ok(())

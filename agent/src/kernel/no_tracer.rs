@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io};
 
 use super::{
-    Heard,
+    Buffer, Heard,
     source::{Counter, State},
 };
 
@@ -37,7 +37,7 @@ impl TracerError {
 }
 
 impl Tracer {
-    pub fn load(_: Loader) -> Result<Self, TracerError> {
+    pub fn load(_: Loader, _: Buffer) -> Result<Self, TracerError> {
         Err(TracerError)
     }
 

@@ -24,24 +24,29 @@ use agent_ebpf::{
 };
 use aya::{
     Ebpf,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{Map, MapData, PerCpuArray},
     programs::{ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
-use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::io::unix::AsyncFd;
 
 pub use super::loader::Loader;
 use super::{
-    Heard,
+    Buffer, Heard,
+    diagnostics::Diagnostics,
     layout::{self, LayoutError},
-    privileges, record,
+    privileges,
+    ready::Ready,
+    record,
+    ring::Ring,
     source::{Counter, Counts, State},
 };
 
 /// The program, compiled by `cargo xtask build` and embedded by build.rs; aligned as the ELF parser wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_BPF_OBJECT"));
+
+/// Records that are handed on before the sessions get a turn: less than a millisecond's work.
+const BATCH: usize = 256;
 
 /// Why the tracer is not there.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +90,7 @@ pub struct Tracer {
     /// How the driver's tracepoint stands.
     driver: State,
     /// Written by the kernel; read by [`Tracer::drain`] only.
-    ring: RingBuf<MapData>,
+    ring: Ring,
     /// Read by whoever asks for the source's counts.
     counters: Arc<Counters>,
     /// The program's own diagnostics; `None` unless the agent logs at debug level.
@@ -100,7 +105,7 @@ struct Counters {
 
 impl Tracer {
     /// Loads and attaches. Takes some milliseconds and blocks: call it off the session's thread.
-    pub fn load(loader: Loader) -> Result<Self, TracerError> {
+    pub fn load(loader: Loader, buffer: Buffer) -> Result<Self, TracerError> {
         let missing = privileges::missing_for_tracer();
         if !missing.is_empty() {
             return Err(TracerError::Capabilities(missing));
@@ -121,6 +126,7 @@ impl Tracer {
             Ok(fields) => (fields, Ok(())),
             Err(error) => ([0; LEN], Err(error)),
         };
+        loader.map_max_entries(MAP_RECORDS, buffer.bytes());
         loader.override_global(GLOBAL_LAYOUT, &fields, true);
         let mut programs = loader.load(OBJECT).map_err(refused)?;
         let log = if debug {
@@ -128,8 +134,11 @@ impl Tracer {
         } else {
             None
         };
-        let ring = programs.take_map(MAP_RECORDS).ok_or(TracerError::Object(MAP_RECORDS))?;
-        let ring = RingBuf::try_from(ring).map_err(refused)?;
+        let Some(Map::RingBuf(ring)) = programs.take_map(MAP_RECORDS) else {
+            return Err(TracerError::Object(MAP_RECORDS));
+        };
+        let fd = ring.fd().as_fd().try_clone_to_owned().map_err(refused)?;
+        let ring = Ring::new(fd, buffer.bytes()).map_err(refused)?;
         let counters = programs.take_map(MAP_COUNTERS).ok_or(TracerError::Object(MAP_COUNTERS))?;
         let map = PerCpuArray::try_from(counters).map_err(refused)?;
         let counters = Arc::new(Counters { map, malformed: AtomicU64::new(0) });
@@ -162,24 +171,25 @@ impl Tracer {
 
     /// Waits for lines and hands each to `hear`; ends only with an error of the poll.
     pub async fn run(&mut self, mut hear: impl FnMut(Heard)) -> io::Result<()> {
-        // A descriptor of its own, because the ring is written to while the other waits.
-        let fd = self.ring.as_fd().try_clone_to_owned()?;
-        // SAFETY: the descriptor is owned by the AsyncFd alone and open for as long as that lives.
-        let ready = unsafe { AsyncFd::register(fd) }?;
+        let ready = Ready::of(self.ring.as_fd())?;
         loop {
             // Lines printed between attaching and the first wait are there already.
             let boot = boot_time();
-            self.drain(boot, &mut hear);
+            while self.drain(boot, &mut hear)? {
+                tokio::task::yield_now().await;
+            }
             if let Some(log) = &mut self.log {
                 log.flush();
             }
-            ready.readable().await?.clear_ready();
+            ready.wait().await?;
         }
     }
 
-    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Heard)) {
-        while let Some(item) = self.ring.next() {
-            match record::decode(Bytes::copy_from_slice(&item), boot) {
+    /// Takes up to [`BATCH`] records; false when there are no more.
+    fn drain(&mut self, boot: SystemTime, hear: &mut impl FnMut(Heard)) -> io::Result<bool> {
+        for _ in 0..BATCH {
+            let Some(record) = self.ring.next()? else { return Ok(false) };
+            match record::decode(record, boot) {
                 Ok(heard) => hear(heard),
                 Err(error) => {
                     self.counters.malformed.fetch_add(1, Ordering::Relaxed);
@@ -187,6 +197,7 @@ impl Tracer {
                 }
             }
         }
+        Ok(true)
     }
 
     /// Reads what was counted of lines.
@@ -292,23 +303,4 @@ fn boot_time() -> SystemTime {
         u32::try_from(monotonic.tv_nsec).unwrap_or(0),
     );
     SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// Carries aya-log's records, which speak the `log` crate's language, into the agent's log.
-struct Diagnostics;
-
-impl Diagnostics {
-    const TARGET: &'static str = "agent::bpf";
-}
-
-impl log::Log for Diagnostics {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        tracing::debug!(target: Diagnostics::TARGET, "{}", record.args());
-    }
-
-    fn flush(&self) {}
 }
