@@ -14,7 +14,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -34,6 +34,8 @@ const MODES: &[(&str, &[&str])] = &[
     ("default", &[]),
     ("default runtime", &["--set", "gpuAccess.runtimeClass.name="]),
     ("ebpf", &["--set", "ebpf.enabled=true"]),
+    ("kernel log", &["--set", "xid.kernelLog=true"]),
+    ("ebpf, kernel log", &["--set", "ebpf.enabled=true,xid.kernelLog=true"]),
     ("rootless", &["--set", "rootless=true"]),
     ("no gpu", &["--set", "gpuAccess.method=none"]),
     ("no gpu, ebpf", &["--set", "gpuAccess.method=none,ebpf.enabled=true"]),
@@ -46,6 +48,15 @@ const MODES: &[(&str, &[&str])] = &[
     (
         "privileged, ebpf",
         &["--set", "gpuAccess.method=privileged,ebpf.enabled=true", "--set-string", ACKNOWLEDGED],
+    ),
+    (
+        "privileged, ebpf, kernel log",
+        &[
+            "--set",
+            "gpuAccess.method=privileged,ebpf.enabled=true,xid.kernelLog=true",
+            "--set-string",
+            ACKNOWLEDGED,
+        ],
     ),
 ];
 
@@ -107,6 +118,29 @@ impl Helm {
         let mut all = vec!["template", RELEASE, ".", "--namespace", NAMESPACE];
         all.extend(arguments);
         self.run(&all)
+    }
+
+    /// What helm says after an install. It does not render that without a cluster, so here it is an object's.
+    fn notes(&self, arguments: &[&str]) -> String {
+        let copy = tempfile::tempdir().expect("a temporary directory");
+        let templates = copy.path().join("templates");
+        fs::create_dir(&templates).expect("made");
+        for name in ["Chart.yaml", "values.yaml", "templates/_helpers.tpl"] {
+            fs::copy(chart().join(name), copy.path().join(name)).expect("copied");
+        }
+        let notes = fs::read_to_string(chart().join("templates/NOTES.txt")).expect("it is there");
+        let notes = format!("{{{{ define \"notes\" }}}}{notes}{{{{ end }}}}");
+        fs::write(templates.join("_notes.tpl"), notes).expect("written");
+        let object = "notes: {{ include \"notes\" . | toJson }}";
+        fs::write(templates.join("notes.yaml"), object).expect("written");
+        let mut all = vec!["template", RELEASE, "--namespace", NAMESPACE];
+        let copy = copy.path().to_string_lossy();
+        all.push(&copy);
+        all.extend(arguments);
+        let out = self.run(&all);
+        assert!(out.status.success(), "{self:?} {arguments:?}: {}", stderr(&out));
+        let object: Value = serde_norway::from_slice(&out.stdout).expect("YAML");
+        object["notes"].as_str().expect("a text").to_owned()
     }
 }
 
@@ -267,19 +301,23 @@ fn whatever_the_mode_nothing_listens_and_no_gpu_is_taken() {
 
 #[test]
 fn each_mode_has_the_rights_it_needs_and_no_other() {
-    let drop_all = json!({"drop": ["ALL"]});
-    let for_ebpf = json!({"drop": ["ALL"], "add": ["BPF", "PERFMON"]});
     for helm in Helm::all("each_mode_has_the_rights_it_needs_and_no_other") {
         for (mode, values) in MODES.iter().filter(|(mode, _)| !mode.starts_with("privileged")) {
             let rendered = helm.render(values);
             let security = rendered.security();
-            let capabilities = if mode.contains("ebpf") { &for_ebpf } else { &drop_all };
-            assert_eq!(security["capabilities"], *capabilities, "{mode}");
+            let mut capabilities = json!({"drop": ["ALL"]});
+            if let Some(added) = match (mode.contains("ebpf"), mode.contains("kernel log")) {
+                (true, true) => Some(json!(["BPF", "PERFMON", "SYSLOG"])),
+                (true, false) => Some(json!(["BPF", "PERFMON"])),
+                (false, true) => Some(json!(["SYSLOG"])),
+                (false, false) => None,
+            } {
+                capabilities["add"] = added;
+            }
+            assert_eq!(security["capabilities"], capabilities, "{mode}");
             assert_eq!(security["privileged"], false, "{mode}");
             assert_eq!(security["allowPrivilegeEscalation"], false, "{mode}");
             assert_eq!(security["seccompProfile"], json!({"type": "RuntimeDefault"}), "{mode}");
-            assert!(rendered.pod().get("volumes").is_none(), "{mode}: no host path");
-            assert!(rendered.container().get("volumeMounts").is_none(), "{mode}");
             if mode.contains("rootless") {
                 assert_eq!(security["runAsNonRoot"], true, "{mode}");
                 assert_eq!(security["runAsUser"], 65532, "{mode}");
@@ -291,11 +329,45 @@ fn each_mode_has_the_rights_it_needs_and_no_other() {
 }
 
 #[test]
+fn where_ebpf_is_on_the_pod_records_in_a_volume_of_its_own_and_else_it_has_none() {
+    let test = "where_ebpf_is_on_the_pod_records_in_a_volume_of_its_own_and_else_it_has_none";
+    let recorder = json!({"name": "recorder", "emptyDir": {"sizeLimit": "64Mi"}});
+    let nvml = json!({"name": "nvml", "hostPath": {
+        "path": "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
+        "type": "File",
+    }});
+    let mount = json!({"name": "recorder", "mountPath": "/run/k8s-gpu-mcp-server"});
+    for helm in Helm::all(test) {
+        for (mode, values) in MODES {
+            let rendered = helm.render(values);
+            let records = mode.contains("ebpf");
+            let role = if records { "record" } else { "pause" };
+            assert_eq!(rendered.container()["command"], json!(["/agent", role]), "{mode}");
+            let wanted = [(records, &recorder), (mode.starts_with("privileged"), &nvml)];
+            let wanted: Vec<&Value> =
+                wanted.into_iter().filter_map(|(has, volume)| has.then_some(volume)).collect();
+            let volumes = rendered.pod().get("volumes").and_then(Value::as_array);
+            let volumes: Vec<&Value> = volumes.into_iter().flatten().collect();
+            assert_eq!(volumes, wanted, "{mode}");
+            let mounts = rendered.container().get("volumeMounts").and_then(Value::as_array);
+            let mounts: Vec<&Value> = mounts.into_iter().flatten().collect();
+            assert_eq!(mounts.len(), wanted.len(), "{mode}");
+            assert_eq!(mounts.contains(&&mount), records, "{mode}");
+        }
+    }
+    // The agent finds it there without being told.
+    let help = Command::new(e2e::agent_path()).arg("--help").output().expect("the agent runs");
+    let help = String::from_utf8_lossy(&help.stdout);
+    assert!(help.contains("[default: /run/k8s-gpu-mcp-server/agent.sock]"), "{help}");
+}
+
+#[test]
 fn gpu_access_is_by_one_way_at_a_time() {
     for helm in Helm::all("gpu_access_is_by_one_way_at_a_time") {
         for (mode, values) in MODES {
             let rendered = helm.render(values);
-            let asks_runtime = mode.starts_with("default") || ["ebpf", "rootless"].contains(mode);
+            let others = ["no gpu", "dra", "privileged"];
+            let asks_runtime = !others.iter().any(|other| mode.starts_with(other));
             let names: BTreeSet<&str> = rendered.env().into_iter().map(|(name, _)| name).collect();
             assert_eq!(names.contains("NVIDIA_VISIBLE_DEVICES"), asks_runtime, "{mode}");
             let class = rendered.pod().get("runtimeClassName").and_then(Value::as_str);
@@ -357,19 +429,15 @@ fn privileged_is_only_had_by_saying_what_it_is() {
         assert_eq!(security["privileged"], true);
         // The API server refuses a privileged container that may not escalate.
         assert!(security.get("allowPrivilegeEscalation").is_none());
-        assert_eq!(
-            rendered.pod()["volumes"],
-            json!([{"name": "nvml", "hostPath": {
-                "path": "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
-                "type": "File",
-            }}])
-        );
         assert_eq!(rendered.container()["volumeMounts"][0]["readOnly"], true);
-        // It could load BPF programs by its privileges; it does by its owner's wish alone.
-        assert!(rendered.env().contains(&("AGENT_EBPF", Some("off"))));
-        let mut with_ebpf = acknowledged.to_vec();
-        with_ebpf.extend(["--set", "ebpf.enabled=true"]);
-        assert!(!helm.render(&with_ebpf).env().iter().any(|(name, _)| *name == "AGENT_EBPF"));
+        // By its privileges it could load BPF programs and read the kernel's log; it does by its owner's wish alone.
+        for (mode, values) in MODES {
+            let rendered = helm.render(values);
+            for (variable, word) in [("AGENT_EBPF", "ebpf"), ("AGENT_KERNEL_LOG", "kernel log")] {
+                let off = mode.starts_with("privileged") && !mode.contains(word);
+                assert_eq!(rendered.env().contains(&(variable, Some("off"))), off, "{mode}");
+            }
+        }
     }
 }
 
@@ -377,6 +445,7 @@ fn privileged_is_only_had_by_saying_what_it_is() {
 fn values_that_contradict_each_other_are_refused_in_words() {
     let cases: &[(&[&str], &str)] = &[
         (&["--set", "rootless=true,ebpf.enabled=true"], "capabilities to UID 0 alone"),
+        (&["--set", "rootless=true,xid.kernelLog=true"], "capabilities to UID 0 alone"),
         (
             &["--set", "rootless=true,gpuAccess.method=privileged", "--set-string", ACKNOWLEDGED],
             "contradict each other",
@@ -414,6 +483,8 @@ fn unknown_and_wrong_values_are_refused_by_the_schema() {
         "gpuAccess.privileged.yes=true",
         "ebpf.enable=true",
         "ebpf.enabled=maybe",
+        "xid.kernellog=true",
+        "xid.kernelLog=auto",
         "image.digest=sha256:abc",
         "image.pullPolicy=Sometimes",
         "resources.limits.nvidia\\.com/gpu=1",
@@ -521,12 +592,52 @@ fn the_namespace_enforces_the_strictest_standard_that_admits_the_pods() {
             assert_eq!(rendered.find("DaemonSet")["metadata"]["namespace"], "elsewhere");
             let level = match *mode {
                 mode if mode.contains("rootless") => "restricted",
-                mode if mode.contains("ebpf") || mode.contains("privileged") => "privileged",
+                mode if ["ebpf", "kernel log", "privileged"].iter().any(|it| mode.contains(it)) => {
+                    "privileged"
+                }
                 _ => "baseline",
             };
             assert_eq!(namespace["labels"][ENFORCE], level, "{mode}");
             let admin = namespace["labels"].get(ADMIN).is_some();
             assert_eq!(admin, mode.starts_with("dra"), "{mode}");
+        }
+    }
+}
+
+#[test]
+fn what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set() {
+    let test = "what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set";
+    let named = |text: &str| -> BTreeSet<String> {
+        let ends = |letter: char| letter.is_whitespace() || "`\"".contains(letter);
+        let behind = ["--set ", "chart: `"].iter().flat_map(|before| text.split(before).skip(1));
+        behind.filter_map(|rest| rest.split(ends).next()).map(str::to_owned).collect()
+    };
+    let kernel = ["tracer.rs", "kernel_log/mod.rs"].map(|file| {
+        fs::read_to_string(e2e::repository().join("agent/src/kernel").join(file))
+            .expect("a source of the agent")
+    });
+    let remedies = named(&kernel.concat());
+    assert!(remedies.contains("ebpf.enabled=true") && remedies.contains("xid.kernelLog=true"));
+    for helm in Helm::all(test) {
+        for value in &remedies {
+            helm.render(&["--set", value]);
+        }
+        for (mode, values) in MODES {
+            let notes = helm.notes(values);
+            assert!(notes.contains("exec -i <pod> -- /agent"), "{mode}: {notes}");
+            let mut on = BTreeSet::new();
+            for value in named(&notes) {
+                let mut arguments = values.to_vec();
+                arguments.extend(["--set", &value]);
+                // What is on already is not worth a command.
+                assert_ne!(helm.text(&arguments), helm.text(values), "{mode}: {value}");
+                on.extend(value.split(',').map(str::to_owned));
+            }
+            for (value, word) in
+                [("ebpf.enabled=true", "ebpf"), ("xid.kernelLog=true", "kernel log")]
+            {
+                assert_eq!(on.contains(value), !mode.contains(word), "{mode}: {notes}");
+            }
         }
     }
 }
