@@ -12,19 +12,19 @@
     reason = "helpers of tests, which say what they expect by panicking"
 )]
 
+mod helm;
+mod pod;
+
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     io::{Seek as _, Write as _},
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
-use serde::Deserialize as _;
+use helm::{Helm, NAMESPACE, skip, stderr};
 use serde_json::{Value, json};
 
-const RELEASE: &str = "gpu";
-const NAMESPACE: &str = "gpu-diagnostics";
 const ACKNOWLEDGED: &str =
     "gpuAccess.privileged.acknowledge=I understand that these pods can take over their nodes";
 const DRA: &[&str] = &["--api-versions", "resource.k8s.io/v1", "--set", "gpuAccess.method=dra"];
@@ -34,6 +34,8 @@ const MODES: &[(&str, &[&str])] = &[
     ("default", &[]),
     ("default runtime", &["--set", "gpuAccess.runtimeClass.name="]),
     ("ebpf", &["--set", "ebpf.enabled=true"]),
+    ("kernel log", &["--set", "xid.kernelLog=true"]),
+    ("ebpf, kernel log", &["--set", "ebpf.enabled=true,xid.kernelLog=true"]),
     ("rootless", &["--set", "rootless=true"]),
     ("no gpu", &["--set", "gpuAccess.method=none"]),
     ("no gpu, ebpf", &["--set", "gpuAccess.method=none,ebpf.enabled=true"]),
@@ -47,120 +49,16 @@ const MODES: &[(&str, &[&str])] = &[
         "privileged, ebpf",
         &["--set", "gpuAccess.method=privileged,ebpf.enabled=true", "--set-string", ACKNOWLEDGED],
     ),
+    (
+        "privileged, ebpf, kernel log",
+        &[
+            "--set",
+            "gpuAccess.method=privileged,ebpf.enabled=true,xid.kernelLog=true",
+            "--set-string",
+            ACKNOWLEDGED,
+        ],
+    ),
 ];
-
-/// One of the helms to test with.
-#[derive(Debug)]
-struct Helm(PathBuf);
-
-impl Helm {
-    /// All of them; empty, and said, where there is none.
-    fn all(test: &str) -> Vec<Self> {
-        let helms: Vec<Self> = env::var_os("E2E_HELM")
-            .map(|list| {
-                let named = env::split_paths(&list).filter(|path| !path.as_os_str().is_empty());
-                named.map(Self).collect()
-            })
-            .unwrap_or_default();
-        if helms.is_empty() {
-            skip(test, "no helm (set E2E_HELM)");
-        }
-        helms
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(&self.0)
-            .args(arguments)
-            .current_dir(chart())
-            .env_remove("HELM_NAMESPACE")
-            // No cluster is asked, whatever the user's configuration names.
-            .env("KUBECONFIG", "/nonexistent")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.0.display()))
-    }
-
-    /// The manifests as they would be applied.
-    fn text(&self, arguments: &[&str]) -> String {
-        let out = self.template(arguments);
-        assert!(out.status.success(), "{self:?} {arguments:?}: {}", stderr(&out));
-        String::from_utf8(out.stdout).expect("YAML is UTF-8")
-    }
-
-    fn render(&self, arguments: &[&str]) -> Rendered {
-        let text = self.text(arguments);
-        let documents = serde_norway::Deserializer::from_str(&text)
-            .map(|document| Value::deserialize(document).expect("manifests are YAML"))
-            .filter(|document| !document.is_null())
-            .collect();
-        Rendered(documents)
-    }
-
-    /// What helm says when it refuses to render.
-    fn refusal(&self, arguments: &[&str]) -> String {
-        let out = self.template(arguments);
-        assert!(!out.status.success(), "{self:?} renders with {arguments:?}");
-        stderr(&out)
-    }
-
-    fn template(&self, arguments: &[&str]) -> Output {
-        let mut all = vec!["template", RELEASE, ".", "--namespace", NAMESPACE];
-        all.extend(arguments);
-        self.run(&all)
-    }
-}
-
-/// The objects of one rendering.
-#[derive(Debug)]
-struct Rendered(Vec<Value>);
-
-impl Rendered {
-    fn kinds(&self) -> Vec<&str> {
-        let mut kinds: Vec<&str> =
-            self.0.iter().map(|object| object["kind"].as_str().unwrap_or("")).collect();
-        kinds.sort_unstable();
-        kinds
-    }
-
-    fn find(&self, kind: &str) -> &Value {
-        let mut found = self.0.iter().filter(|object| object["kind"] == kind);
-        let object = found.next().unwrap_or_else(|| panic!("no {kind} in {:?}", self.kinds()));
-        assert!(found.next().is_none(), "more than one {kind}");
-        object
-    }
-
-    fn pod(&self) -> &Value {
-        &self.find("DaemonSet")["spec"]["template"]["spec"]
-    }
-
-    fn container(&self) -> &Value {
-        let containers = self.pod()["containers"].as_array().expect("a pod has containers");
-        assert_eq!(containers.len(), 1);
-        &containers[0]
-    }
-
-    fn security(&self) -> &Value {
-        &self.container()["securityContext"]
-    }
-
-    /// The variables with their values; those taken from elsewhere as `null`.
-    fn env(&self) -> Vec<(&str, Option<&str>)> {
-        let env = self.container()["env"].as_array().expect("NODE_NAME at least");
-        env.iter().map(|var| (var["name"].as_str().unwrap_or(""), var["value"].as_str())).collect()
-    }
-}
-
-fn chart() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/k8s-gpu-mcp-server")
-}
-
-fn stderr(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
-
-fn skip(test: &str, why: &str) {
-    crate::skip(&format!("chart::{test}"), why);
-}
 
 #[test]
 fn lint_has_no_complaint() {
@@ -267,19 +165,23 @@ fn whatever_the_mode_nothing_listens_and_no_gpu_is_taken() {
 
 #[test]
 fn each_mode_has_the_rights_it_needs_and_no_other() {
-    let drop_all = json!({"drop": ["ALL"]});
-    let for_ebpf = json!({"drop": ["ALL"], "add": ["BPF", "PERFMON"]});
     for helm in Helm::all("each_mode_has_the_rights_it_needs_and_no_other") {
         for (mode, values) in MODES.iter().filter(|(mode, _)| !mode.starts_with("privileged")) {
             let rendered = helm.render(values);
             let security = rendered.security();
-            let capabilities = if mode.contains("ebpf") { &for_ebpf } else { &drop_all };
-            assert_eq!(security["capabilities"], *capabilities, "{mode}");
+            let mut capabilities = json!({"drop": ["ALL"]});
+            if let Some(added) = match (mode.contains("ebpf"), mode.contains("kernel log")) {
+                (true, true) => Some(json!(["BPF", "PERFMON", "SYSLOG"])),
+                (true, false) => Some(json!(["BPF", "PERFMON"])),
+                (false, true) => Some(json!(["SYSLOG"])),
+                (false, false) => None,
+            } {
+                capabilities["add"] = added;
+            }
+            assert_eq!(security["capabilities"], capabilities, "{mode}");
             assert_eq!(security["privileged"], false, "{mode}");
             assert_eq!(security["allowPrivilegeEscalation"], false, "{mode}");
             assert_eq!(security["seccompProfile"], json!({"type": "RuntimeDefault"}), "{mode}");
-            assert!(rendered.pod().get("volumes").is_none(), "{mode}: no host path");
-            assert!(rendered.container().get("volumeMounts").is_none(), "{mode}");
             if mode.contains("rootless") {
                 assert_eq!(security["runAsNonRoot"], true, "{mode}");
                 assert_eq!(security["runAsUser"], 65532, "{mode}");
@@ -291,11 +193,45 @@ fn each_mode_has_the_rights_it_needs_and_no_other() {
 }
 
 #[test]
+fn where_ebpf_is_on_the_pod_records_in_a_volume_of_its_own_and_else_it_has_none() {
+    let test = "where_ebpf_is_on_the_pod_records_in_a_volume_of_its_own_and_else_it_has_none";
+    let recorder = json!({"name": "recorder", "emptyDir": {"sizeLimit": "64Mi"}});
+    let nvml = json!({"name": "nvml", "hostPath": {
+        "path": "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
+        "type": "File",
+    }});
+    let mount = json!({"name": "recorder", "mountPath": "/run/k8s-gpu-mcp-server"});
+    for helm in Helm::all(test) {
+        for (mode, values) in MODES {
+            let rendered = helm.render(values);
+            let records = mode.contains("ebpf");
+            let role = if records { "record" } else { "pause" };
+            assert_eq!(rendered.container()["command"], json!(["/agent", role]), "{mode}");
+            let wanted = [(records, &recorder), (mode.starts_with("privileged"), &nvml)];
+            let wanted: Vec<&Value> =
+                wanted.into_iter().filter_map(|(has, volume)| has.then_some(volume)).collect();
+            let volumes = rendered.pod().get("volumes").and_then(Value::as_array);
+            let volumes: Vec<&Value> = volumes.into_iter().flatten().collect();
+            assert_eq!(volumes, wanted, "{mode}");
+            let mounts = rendered.container().get("volumeMounts").and_then(Value::as_array);
+            let mounts: Vec<&Value> = mounts.into_iter().flatten().collect();
+            assert_eq!(mounts.len(), wanted.len(), "{mode}");
+            assert_eq!(mounts.contains(&&mount), records, "{mode}");
+        }
+    }
+    // The agent finds it there without being told.
+    let help = Command::new(e2e::agent_path()).arg("--help").output().expect("the agent runs");
+    let help = String::from_utf8_lossy(&help.stdout);
+    assert!(help.contains("[default: /run/k8s-gpu-mcp-server/agent.sock]"), "{help}");
+}
+
+#[test]
 fn gpu_access_is_by_one_way_at_a_time() {
     for helm in Helm::all("gpu_access_is_by_one_way_at_a_time") {
         for (mode, values) in MODES {
             let rendered = helm.render(values);
-            let asks_runtime = mode.starts_with("default") || ["ebpf", "rootless"].contains(mode);
+            let others = ["no gpu", "dra", "privileged"];
+            let asks_runtime = !others.iter().any(|other| mode.starts_with(other));
             let names: BTreeSet<&str> = rendered.env().into_iter().map(|(name, _)| name).collect();
             assert_eq!(names.contains("NVIDIA_VISIBLE_DEVICES"), asks_runtime, "{mode}");
             let class = rendered.pod().get("runtimeClassName").and_then(Value::as_str);
@@ -357,19 +293,15 @@ fn privileged_is_only_had_by_saying_what_it_is() {
         assert_eq!(security["privileged"], true);
         // The API server refuses a privileged container that may not escalate.
         assert!(security.get("allowPrivilegeEscalation").is_none());
-        assert_eq!(
-            rendered.pod()["volumes"],
-            json!([{"name": "nvml", "hostPath": {
-                "path": "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
-                "type": "File",
-            }}])
-        );
         assert_eq!(rendered.container()["volumeMounts"][0]["readOnly"], true);
-        // It could load BPF programs by its privileges; it does by its owner's wish alone.
-        assert!(rendered.env().contains(&("AGENT_EBPF", Some("off"))));
-        let mut with_ebpf = acknowledged.to_vec();
-        with_ebpf.extend(["--set", "ebpf.enabled=true"]);
-        assert!(!helm.render(&with_ebpf).env().iter().any(|(name, _)| *name == "AGENT_EBPF"));
+        // By its privileges it could load BPF programs and read the kernel's log; it does by its owner's wish alone.
+        for (mode, values) in MODES {
+            let rendered = helm.render(values);
+            for (variable, word) in [("AGENT_EBPF", "ebpf"), ("AGENT_KERNEL_LOG", "kernel log")] {
+                let off = mode.starts_with("privileged") && !mode.contains(word);
+                assert_eq!(rendered.env().contains(&(variable, Some("off"))), off, "{mode}");
+            }
+        }
     }
 }
 
@@ -377,6 +309,7 @@ fn privileged_is_only_had_by_saying_what_it_is() {
 fn values_that_contradict_each_other_are_refused_in_words() {
     let cases: &[(&[&str], &str)] = &[
         (&["--set", "rootless=true,ebpf.enabled=true"], "capabilities to UID 0 alone"),
+        (&["--set", "rootless=true,xid.kernelLog=true"], "capabilities to UID 0 alone"),
         (
             &["--set", "rootless=true,gpuAccess.method=privileged", "--set-string", ACKNOWLEDGED],
             "contradict each other",
@@ -414,6 +347,8 @@ fn unknown_and_wrong_values_are_refused_by_the_schema() {
         "gpuAccess.privileged.yes=true",
         "ebpf.enable=true",
         "ebpf.enabled=maybe",
+        "xid.kernellog=true",
+        "xid.kernelLog=auto",
         "image.digest=sha256:abc",
         "image.pullPolicy=Sometimes",
         "resources.limits.nvidia\\.com/gpu=1",
@@ -521,12 +456,52 @@ fn the_namespace_enforces_the_strictest_standard_that_admits_the_pods() {
             assert_eq!(rendered.find("DaemonSet")["metadata"]["namespace"], "elsewhere");
             let level = match *mode {
                 mode if mode.contains("rootless") => "restricted",
-                mode if mode.contains("ebpf") || mode.contains("privileged") => "privileged",
+                mode if ["ebpf", "kernel log", "privileged"].iter().any(|it| mode.contains(it)) => {
+                    "privileged"
+                }
                 _ => "baseline",
             };
             assert_eq!(namespace["labels"][ENFORCE], level, "{mode}");
             let admin = namespace["labels"].get(ADMIN).is_some();
             assert_eq!(admin, mode.starts_with("dra"), "{mode}");
+        }
+    }
+}
+
+#[test]
+fn what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set() {
+    let test = "what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set";
+    let named = |text: &str| -> BTreeSet<String> {
+        let ends = |letter: char| letter.is_whitespace() || "`\"".contains(letter);
+        let behind = ["--set ", "chart: `"].iter().flat_map(|before| text.split(before).skip(1));
+        behind.filter_map(|rest| rest.split(ends).next()).map(str::to_owned).collect()
+    };
+    let kernel = ["tracer.rs", "kernel_log/mod.rs"].map(|file| {
+        fs::read_to_string(e2e::repository().join("agent/src/kernel").join(file))
+            .expect("a source of the agent")
+    });
+    let remedies = named(&kernel.concat());
+    assert!(remedies.contains("ebpf.enabled=true") && remedies.contains("xid.kernelLog=true"));
+    for helm in Helm::all(test) {
+        for value in &remedies {
+            helm.render(&["--set", value]);
+        }
+        for (mode, values) in MODES {
+            let notes = helm.notes(values);
+            assert!(notes.contains("exec -i <pod> -- /agent"), "{mode}: {notes}");
+            let mut on = BTreeSet::new();
+            for value in named(&notes) {
+                let mut arguments = values.to_vec();
+                arguments.extend(["--set", &value]);
+                // What is on already is not worth a command.
+                assert_ne!(helm.text(&arguments), helm.text(values), "{mode}: {value}");
+                on.extend(value.split(',').map(str::to_owned));
+            }
+            for (value, word) in
+                [("ebpf.enabled=true", "ebpf"), ("xid.kernelLog=true", "kernel log")]
+            {
+                assert_eq!(on.contains(value), !mode.contains(word), "{mode}: {notes}");
+            }
         }
     }
 }

@@ -45,14 +45,28 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* The capabilities that the values add, as a list; nothing where they add none. */}}
+{{- define "mcp.capabilities" -}}
+{{- $names := list -}}
+{{- if .Values.ebpf.enabled -}}
+{{- $names = concat $names (list "BPF" "PERFMON") -}}
+{{- end -}}
+{{- if .Values.xid.kernelLog -}}
+{{- $names = append $names "SYSLOG" -}}
+{{- end -}}
+{{- with $names -}}
+{{- toJson . -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 The strictest Pod Security Standard that admits the pods. `baseline` refuses every added capability but a few harmless
-ones, so BPF and PERFMON need `privileged`, whatever the name suggests.
+ones, so BPF, PERFMON and SYSLOG need `privileged`, whatever the name suggests.
 */}}
 {{- define "mcp.podSecurity" -}}
 {{- if .Values.rootless -}}
 restricted
-{{- else if or .Values.ebpf.enabled (eq .Values.gpuAccess.method "privileged") -}}
+{{- else if or (include "mcp.capabilities" .) (eq .Values.gpuAccess.method "privileged") -}}
 privileged
 {{- else -}}
 baseline
@@ -64,6 +78,9 @@ baseline
 {{- $method := .Values.gpuAccess.method -}}
 {{- if and .Values.rootless .Values.ebpf.enabled -}}
 {{- fail "\n\nrootless and ebpf.enabled contradict each other: Kubernetes gives added capabilities to UID 0 alone, and a rootless agent would run without BPF and PERFMON. Turn one of them off." -}}
+{{- end -}}
+{{- if and .Values.rootless .Values.xid.kernelLog -}}
+{{- fail "\n\nrootless and xid.kernelLog contradict each other: Kubernetes gives added capabilities to UID 0 alone, and a rootless agent would run without SYSLOG. Turn one of them off." -}}
 {{- end -}}
 {{- if and .Values.rootless (eq $method "privileged") -}}
 {{- fail "\n\nrootless and gpuAccess.method=privileged contradict each other. Use gpuAccess.method=runtimeClass or dra, or turn rootless off." -}}
@@ -83,7 +100,7 @@ baseline
 {{- if eq $method "runtimeClass" -}}
 {{- $reserved = concat $reserved (list "NVIDIA_VISIBLE_DEVICES" "NVIDIA_DRIVER_CAPABILITIES") -}}
 {{- else if eq $method "privileged" -}}
-{{- $reserved = concat $reserved (list "AGENT_NVML_LIBRARY" "AGENT_EBPF") -}}
+{{- $reserved = concat $reserved (list "AGENT_NVML_LIBRARY" "AGENT_EBPF" "AGENT_KERNEL_LOG") -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
 {{- if has .name $reserved -}}
