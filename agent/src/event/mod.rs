@@ -80,6 +80,8 @@ pub struct Report {
 pub enum Standing {
     /// Become an event, if no other source has told of it.
     Tells,
+    /// The same, unless it is older than all that a full journal still holds: then it may have been told, and evicted.
+    Recovers,
     /// Confirm one and no more: another source has heard everything at that time, and a fault that is not found has been
     /// evicted meanwhile.
     Confirms,

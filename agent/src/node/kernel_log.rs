@@ -91,7 +91,7 @@ impl Node {
             Some(Ok(reading)) => {
                 let counted = Arc::new(Counted::default());
                 let how = format!("{}, with what was printed before", reading.log.how());
-                let log = self.tell(reading, Standing::Tells, &counted);
+                let log = self.tell(reading, Standing::Recovers, &counted);
                 self.sources.live(Source::KernelLog, how, counter(&counted));
                 Some((log, counted))
             }
@@ -147,12 +147,12 @@ impl Node {
     fn tell(&self, reading: Reading, standing: Standing, counted: &Counted) -> KernelLog {
         let Reading { log, reports, lost } = reading;
         counted.heard.fetch_add(reports.len() as u64, Ordering::Relaxed);
-        if standing == Standing::Tells {
+        if standing != Standing::Confirms {
             counted.lost.fetch_add(lost, Ordering::Relaxed);
         }
         let mark = log.mark().map(|mark| mark.to_string());
         let news = self.journal.append_read(reports, standing, mark);
-        if standing == Standing::Tells && self.heard_by_ebpf().is_some() {
+        if standing == Standing::Recovers && self.heard_by_ebpf().is_some() {
             counted.recovered.fetch_add(news, Ordering::Relaxed);
         }
         log
@@ -182,9 +182,12 @@ impl Node {
                 tokio::task::spawn_blocking(read).await??
             };
             let now = self.heard_by_ebpf();
-            // All that was printed meanwhile went through the program and its ring buffer.
-            let standing =
-                if now.is_some() && now == before { Standing::Confirms } else { Standing::Tells };
+            let standing = match now {
+                None => Standing::Tells,
+                // All that was printed meanwhile went through the program and its ring buffer.
+                Some(_) if now == before => Standing::Confirms,
+                Some(_) => Standing::Recovers,
+            };
             log = self.tell(reading, standing, counted);
             before = now;
         }

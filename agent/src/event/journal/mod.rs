@@ -296,8 +296,10 @@ impl Inner {
             self.confirm(seq, report, severity);
             return Some(seq);
         }
-        if standing == Standing::Confirms || self.is_from_before(&report) {
-            return None;
+        match standing {
+            Standing::Confirms => return None,
+            Standing::Recovers if self.is_from_before(&report) => return None,
+            Standing::Recovers | Standing::Tells => {}
         }
         self.newest += 1;
         let event =
