@@ -63,17 +63,16 @@ fn with_the_rights_of_the_pod_the_recorder_hears_reads_the_log_and_keeps_its_jou
     let mut session = e2e::agent();
     let mut session = Agent::spawn(session.arg("--socket").arg(&socket)).expect("a session");
     session.initialize().expect("MCP");
+    for source in ["ebpf", "kernel_log"] {
+        assert!(session.source_is(source, "live").expect("an answer"), "{source}");
+    }
     let status = session.ask("get_agent_status", &json!({})).expect("an answer");
     assert_eq!(status["capabilities"], json!(["CAP_BPF", "CAP_PERFMON", "CAP_SYSLOG"]));
     assert_eq!(status["recorder"]["journal_failure"], Value::Null, "{status}");
-    for (source, how) in [("ebpf", "raw tracepoint"), ("kernel_log", "syslog(2)")] {
-        let mut sources = status["sources"].as_array().into_iter().flatten();
-        let is_so = |it: &Value| {
-            let detail = it["detail"].as_str().unwrap_or_default();
-            it["name"] == source && it["state"] == "live" && detail.starts_with(how)
-        };
-        assert!(sources.any(is_so), "{source}: {status}");
-    }
+    let sources = status["sources"].as_array().into_iter().flatten();
+    let log =
+        sources.filter(|it| it["name"] == "kernel_log").filter_map(|it| it["detail"].as_str());
+    assert!(log.eq(["syslog(2), with what was printed before"]), "{status}");
     let journal = std::fs::metadata(volume.path().join("journal.redb")).expect("a journal");
     assert_eq!(journal.permissions().mode() & 0o777, 0o600);
 }
