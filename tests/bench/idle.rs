@@ -38,6 +38,8 @@ fn main() -> Result<()> {
         let told = session.ask("get_agent_status", &json!({}))?["events"]["total"].clone();
         println!("resident: {:.1} MiB after {told} events ({part}/5)", mib(pid, "VmRSS")?);
     }
+    let lost = &session.ask("analyze_xid_errors", &json!({"limit": 1}))?["lost"];
+    println!("lost of them: {lost}");
     drop(session);
     // What is still to be written down is not idleness.
     std::thread::sleep(Duration::from_secs(10));

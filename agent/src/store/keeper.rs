@@ -12,7 +12,7 @@ use crate::event::{Journal, Snapshot};
 /// Reports that come together are written together.
 const COALESCE: Duration = Duration::from_millis(20);
 /// Of the time, at most one part in this many goes into writing.
-const SHARE: u32 = 5;
+const SHARE: u32 = 20;
 /// Between two tries to write to a disk that is full.
 const RETRY: Duration = Duration::from_secs(10);
 

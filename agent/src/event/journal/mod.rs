@@ -30,7 +30,7 @@ use super::{
 use crate::xid::{self, Origin, Severity};
 
 /// Most bytes that events may take, with what keeping them costs.
-const BUDGET_BYTES: usize = 4 << 20;
+const BUDGET_BYTES: usize = 3 << 20;
 /// What one event costs besides its line.
 const OVERHEAD_BYTES: usize = 320;
 
