@@ -95,12 +95,13 @@ fn send_line<const TEXT: usize>(text: *const u8, printed: usize, kind: u32) -> b
     const { assert!(size_of::<Slot<0, TEXT>>() == HEADER_LEN + TEXT) };
     let Some(mut entry) = RECORDS.reserve::<Slot<0, TEXT>>(0) else { return false };
     let slot = entry.as_mut_ptr();
-    let len = core::hint::black_box(printed).min(TEXT);
     // SAFETY: slot points to TEXT + HEADER_LEN writable bytes that the ring buffer reserved for this program alone;
     // every field of the header is written, and len is at most TEXT.
     unsafe {
         begin(&raw mut (*slot).header, kind, 0);
         (*slot).header.printed_len = printed as u32;
+        // Right before its use: verifiers before 6.3 forget a bound that goes through memory.
+        let len = core::hint::black_box(printed).min(TEXT);
         if bpf_probe_read_kernel((&raw mut (*slot).text).cast(), len as u32, text.cast()) == 0 {
             (*slot).header.text_len = len as u32;
         }

@@ -4,22 +4,22 @@
 //! | where the line passes | origin |
 //! | --- | --- |
 //! | on another stack than the current task's: an interrupt | kernel |
-//! | in a kernel thread, in a task that ends, or outside a system call (a fault of the task) | kernel |
+//! | in a kernel thread, or in a task that ends | kernel |
 //! | in a call that writes to a file, and its file is /dev/kmsg | user |
 //! | in such a call, to another file | unknown |
 //! | in a worker of io_uring, or in a task that has a ring | unknown |
-//! | in any other system call | kernel |
+//! | in any other call, or in none (a fault of the task) | kernel |
 //!
 //! **Which error it prefers.** A process's line that passes for the kernel's is a fault of its own making in the
 //! verdict, so what cannot be told is unknown and never the kernel's: a thread may close the file that another is
-//! writing to, and io_uring writes from any system call or none. A driver's line that passes for a
-//! process's would go unheeded: that takes a driver printing in the very task and on the very stack that writes to
-//! /dev/kmsg, by a page fault or a reclaim that happens there.
+//! writing to, and io_uring writes from any system call or none. A driver's line that passes for a process's would go
+//! unheeded: that takes a driver that prints in the very task and on the very stack that writes to /dev/kmsg, in a page
+//! fault or a reclaim that happens there.
 //!
 //! **What it cannot tell.** Text that a process has the kernel itself print is the kernel's (the name of a device that
 //! cannot be mounted, a firewall's log prefix: both ask for a privilege of the host). Kernels before 6.0 (5.19 or a
-//! distribution's patch) pass the tracepoint when the line goes to the console, in whatever task does that: every line
-//! is of unknown origin there, and known by the newline that it ends with.
+//! distribution's patch) pass the tracepoint when the line goes to the console, if it does, in whatever task does that: every
+//! line is of unknown origin there, and known by the newline that it ends with.
 //!
 //! **What it relies on.** A raw tracepoint's arguments lie on the stack of the moment. x86-64 and arm64 take interrupts
 //! on a stack of their own, unless they come from user space, where there is no call. Whatever process opened it and by

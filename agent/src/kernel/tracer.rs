@@ -155,7 +155,9 @@ impl Tracer {
     pub fn how(&self) -> String {
         let origin = match &self.layout {
             Ok(()) if passes_when_shown() => {
-                "; who wrote a line is not known on Linux before 6.0, unless the distribution has changed that".to_owned()
+                "; Linux before 6.0, unless the distribution has changed that, passes it only the lines that the console \
+                 shows (kernel.printk), and who wrote a line is not known"
+                    .to_owned()
             }
             Ok(()) => String::new(),
             Err(error) => format!("; who wrote a line is not known: {error}"),
