@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             ));
             session.hear(&mut fault, "written to /dev/kmsg")?;
             session.ask(
-                "Is that GPU still fit for work?",
+                "A process wrote that line and not the driver. Does it count against the GPU?",
                 "get_gpu_health",
                 &json!({ "gpu": fault.gpu }),
             )?;
@@ -118,6 +118,8 @@ impl Stage {
     fn session(&self, more: &[&str]) -> Result<Session> {
         let mut agent = Command::new(&self.built.agent);
         agent.args(self.arguments()?).args(more).env("NVML_SIM_SCENARIO", Self::scenario());
+        // What this machine's driver said in the past is of GPUs that are not in the demo.
+        agent.args(["--kernel-log", "off"]);
         let client = Client::start(&mut agent, PATIENCE)?;
         Ok(Session { client, healthy_gpu: None })
     }
