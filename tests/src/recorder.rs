@@ -49,8 +49,13 @@ impl Recorder {
     /// One that hears what is written to a FIFO, and the FIFO's other end.
     pub fn replaying() -> Result<(Self, File)> {
         let dir = tempfile::tempdir()?;
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("lines"), 0o600.into())?;
+        Self::replaying_in(dir)
+    }
+
+    /// The same on what such a one has left behind.
+    pub fn replaying_in(dir: TempDir) -> Result<(Self, File)> {
         let fifo = dir.path().join("lines");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into())?;
         let recorder =
             Self::start_in(dir, &["--ebpf", "off", "--replay", &fifo.to_string_lossy()])?;
         Ok((recorder, fs::OpenOptions::new().write(true).open(fifo)?))
