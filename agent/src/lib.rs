@@ -1,5 +1,6 @@
 //! The agent on every GPU node: rooms and what they know of each other are in `docs/architecture.md`.
 
+pub mod calls;
 pub mod cli;
 pub mod event;
 pub mod gpu;

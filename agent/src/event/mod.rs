@@ -4,20 +4,24 @@
 //! a microsecond and means that nothing the line said is lost on the way. Nothing here knows where an event comes from or
 //! who reads it.
 
+pub mod access;
 pub mod filter;
 pub mod group;
 pub mod incident;
 pub mod journal;
 pub mod next_step;
+pub mod party;
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
+pub use access::Access;
 pub use filter::Filter;
 pub use group::{Group, Groups};
 pub use incident::Incident;
 pub use journal::{Cursor, Journal, Page, Run, Snapshot};
+pub use party::{Attribution, KnownBy, Party, Pod};
 
 pub use crate::xid::Origin;
 use crate::xid::{self, Fault, MigInstance, PciAddress, Severity};
