@@ -7,6 +7,8 @@
 //! this order and in the machine's byte order; it never casts a pointer.
 #![no_std]
 
+pub mod access;
+
 use core::mem::size_of;
 
 /// Ring buffer of records, kernel → agent. Who loads it says how large it is.
@@ -123,6 +125,27 @@ pub mod layout {
     /// The first of [`CALLS`] numbers: system calls that write to a file. The rest are `u32::MAX`.
     pub const WRITES: usize = 18;
     pub const CALLS: usize = 24;
+    /// What device tracing reads besides; 0 for [`TASK_TGID`] where that is not known.
+    pub const TASK_TGID: usize = WRITES + CALLS;
+    pub const TASK_LEADER: usize = TASK_TGID + 1;
+    pub const TASK_STARTED: usize = TASK_TGID + 2;
+    pub const TASK_SIGNAL: usize = TASK_TGID + 3;
+    pub const TASK_COMM: usize = TASK_TGID + 4;
+    pub const TASK_CGROUPS: usize = TASK_TGID + 5;
+    /// The list of all processes.
+    pub const TASK_TASKS: usize = TASK_TGID + 6;
+    /// `signal_struct::live`: threads that have not begun to end.
+    pub const SIGNAL_LIVE: usize = TASK_TGID + 7;
+    pub const FDTABLE_MAX: usize = TASK_TGID + 8;
+    /// From `css_set` to the cgroup of the unified hierarchy, …
+    pub const CSS_SET_DEFAULT: usize = TASK_TGID + 9;
+    /// … and to that of the memory controller: a pointer to its state, in which the pointer to the cgroup is. 0 without one.
+    pub const CSS_SET_MEMORY: usize = TASK_TGID + 10;
+    pub const CSS_CGROUP: usize = TASK_TGID + 11;
+    pub const CGROUP_KN: usize = TASK_TGID + 12;
+    pub const KN_PARENT: usize = TASK_TGID + 13;
+    pub const KN_NAME: usize = TASK_TGID + 14;
+    pub const KN_ID: usize = TASK_TGID + 15;
     /// Number of fields.
-    pub const LEN: usize = WRITES + CALLS;
+    pub const LEN: usize = TASK_TGID + 16;
 }

@@ -6,8 +6,14 @@
 //! apart by their first bytes and cost one short read.
 #![no_std]
 #![no_main]
+// Atomic additions are an instruction that the language has no name for on this target.
+#![feature(asm_experimental_arch)]
 
+mod calls;
+mod entries;
+mod holders;
 mod origin;
+mod task;
 
 use agent_ebpf::{
     COMM_LEN, HEADER_LEN, Header, PCI_LEN, SLOT_TEXT, XID_TEXT, counter, kind, layout,

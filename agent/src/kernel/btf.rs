@@ -28,8 +28,10 @@ const NAMELESS: usize = 1000;
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
 
-/// What is wanted of a structure or union: the offset of a member, in bytes, or its own size where no member is named.
+/// What is wanted: of a structure or union the offset of a member, in bytes, or its own size where no member is named; of an
+/// enumeration the value of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     pub of: &'static str,
@@ -115,14 +117,14 @@ impl<F: Read + Seek> Pieces<F> {
         self.left.is_empty() && self.unread == 0
     }
 
-    /// The next three numbers; every type begins with three, and so has each member.
-    fn three(&mut self) -> Result<[u32; 3], Error> {
-        while self.left.len() < 12 {
+    /// The next numbers; every type begins with three, a member has three, and a value of an enumeration two.
+    fn numbers<const N: usize>(&mut self) -> Result<[u32; N], Error> {
+        while self.left.len() < N * 4 {
             self.read_on()?;
         }
         let bytes = &self.piece[self.left.start..];
-        self.left.start += 12;
-        Ok([0, 1, 2].map(|at| number(bytes, at)))
+        self.left.start += N * 4;
+        Ok(std::array::from_fn(|at| number(bytes, at)))
     }
 
     fn skip(&mut self, length: u32) -> Result<(), Error> {
@@ -202,7 +204,7 @@ struct Look {
 
 #[derive(PartialEq, Eq)]
 enum At {
-    /// The structure whose name has this place.
+    /// The structure or enumeration whose name has this place.
     Name(u32),
     /// The type of this number, which has no name.
     Type(u32),
@@ -228,10 +230,10 @@ impl<'w> Search<'w> {
         let mut this = 0;
         while !looking.is_empty() && !types.ended() {
             this += 1;
-            let [name, info, size] = types.three()?;
+            let [name, info, size] = types.numbers()?;
             let (kind, count) = (info >> 24 & 0x1f, info & 0xffff);
             let is_here = |look: &mut Look| {
-                matches!(kind, KIND_STRUCT | KIND_UNION)
+                matches!(kind, KIND_STRUCT | KIND_UNION | KIND_ENUM)
                     && match look.at {
                         At::Name(place) => place == name,
                         At::Type(number) => number == this,
@@ -245,8 +247,17 @@ impl<'w> Search<'w> {
             for look in here.iter().filter(|look| self.wanted[look.wanted].member.is_none()) {
                 self.found[look.wanted] = Some(size);
             }
+            if kind == KIND_ENUM {
+                for _ in 0..count {
+                    let [name, value] = types.numbers()?;
+                    for look in here.iter().filter(|it| self.members[it.wanted] == Some(name)) {
+                        self.found[look.wanted] = Some(value);
+                    }
+                }
+                continue;
+            }
             for _ in 0..count {
-                let [name, kind, bits] = types.three()?;
+                let [name, kind, bits] = types.numbers()?;
                 // With this flag the upper byte is the width of a bit field.
                 let bits = if info >> 31 == 1 { bits & 0x00ff_ffff } else { bits };
                 for look in &here {
@@ -277,7 +288,7 @@ fn behind(kind: u32, count: u32) -> Result<u32, Error> {
         // Array.
         3 => 12,
         // Enumeration, function's prototype.
-        6 | 13 => 8 * count,
+        KIND_ENUM | 13 => 8 * count,
         // Structure, union, section, enumeration of 64 bits.
         KIND_STRUCT | KIND_UNION | 15 | 19 => 12 * count,
         _ => return Err(Error::Malformed("a kind of type that this agent does not know")),

@@ -4,9 +4,11 @@
 use std::fs::File;
 
 use agent_ebpf::layout::{
-    CALLS, FDTABLE_FD, FILE_INODE, FILES_FDT, INODE_RDEV, LEN, MODE_MASK, MODE_USER, PCI_NAME,
-    REGS_BELOW, REGS_CALL, REGS_FD, REGS_FD_32, REGS_MODE, REGS_ROOM, STACK_SIZE, TASK_FILES,
-    TASK_FLAGS, TASK_IO_URING, TASK_STACK, WRITES,
+    CALLS, CGROUP_KN, CSS_CGROUP, CSS_SET_DEFAULT, CSS_SET_MEMORY, FDTABLE_FD, FDTABLE_MAX,
+    FILE_INODE, FILES_FDT, INODE_RDEV, KN_ID, KN_NAME, KN_PARENT, LEN, MODE_MASK, MODE_USER,
+    PCI_NAME, REGS_BELOW, REGS_CALL, REGS_FD, REGS_FD_32, REGS_MODE, REGS_ROOM, SIGNAL_LIVE,
+    STACK_SIZE, TASK_CGROUPS, TASK_COMM, TASK_FILES, TASK_FLAGS, TASK_IO_URING, TASK_LEADER,
+    TASK_SIGNAL, TASK_STACK, TASK_STARTED, TASK_TASKS, TASK_TGID, WRITES,
 };
 
 use super::btf::{self, Wanted};
@@ -77,56 +79,107 @@ const MACHINE: Option<Machine> = Some(Machine {
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const MACHINE: Option<Machine> = None;
 
-/// What every kernel has, and the field that it is added to.
-fn wanted([call, fd, fd_32]: [&'static str; 3]) -> Vec<(usize, Wanted)> {
-    let member = |of, member| Wanted { of, member: Some(member) };
+/// What lines need: every kernel has it, and it is added to the field.
+fn of_lines([call, fd, fd_32]: [&'static str; 3]) -> Vec<(usize, Wanted)> {
     vec![
         (REGS_BELOW, Wanted { of: "pt_regs", member: None }),
-        (REGS_CALL, member("pt_regs", call)),
-        (REGS_FD, member("pt_regs", fd)),
-        (REGS_FD_32, member("pt_regs", fd_32)),
-        (TASK_FLAGS, member("task_struct", "flags")),
-        (TASK_STACK, member("task_struct", "stack")),
-        (TASK_FILES, member("task_struct", "files")),
-        (FILES_FDT, member("files_struct", "fdt")),
-        (FDTABLE_FD, member("fdtable", "fd")),
-        (FILE_INODE, member("file", "f_inode")),
-        (INODE_RDEV, member("inode", "i_rdev")),
-        (PCI_NAME, member("pci_dev", "dev")),
-        (PCI_NAME, member("device", "kobj")),
-        (PCI_NAME, member("kobject", "name")),
+        (REGS_CALL, of("pt_regs", call)),
+        (REGS_FD, of("pt_regs", fd)),
+        (REGS_FD_32, of("pt_regs", fd_32)),
+        (TASK_FLAGS, of("task_struct", "flags")),
+        (TASK_STACK, of("task_struct", "stack")),
+        (TASK_FILES, of("task_struct", "files")),
+        (FILES_FDT, of("files_struct", "fdt")),
+        (FDTABLE_FD, of("fdtable", "fd")),
+        (FILE_INODE, of("file", "f_inode")),
+        (INODE_RDEV, of("inode", "i_rdev")),
+        (PCI_NAME, of("pci_dev", "dev")),
+        (PCI_NAME, of("device", "kobj")),
+        (PCI_NAME, of("kobject", "name")),
     ]
 }
 
-/// What a kernel may be built without.
-const OPTIONAL: [(usize, Wanted); 1] =
-    [(TASK_IO_URING, Wanted { of: "task_struct", member: Some("io_uring") })];
+/// The same for devices.
+const OF_DEVICES: [(usize, Wanted); 15] = [
+    (TASK_TGID, of("task_struct", "tgid")),
+    (TASK_LEADER, of("task_struct", "group_leader")),
+    (TASK_STARTED, of("task_struct", "start_boottime")),
+    (TASK_SIGNAL, of("task_struct", "signal")),
+    (TASK_COMM, of("task_struct", "comm")),
+    (TASK_CGROUPS, of("task_struct", "cgroups")),
+    (TASK_TASKS, of("task_struct", "tasks")),
+    (SIGNAL_LIVE, of("signal_struct", "live")),
+    (FDTABLE_MAX, of("fdtable", "max_fds")),
+    (CSS_SET_DEFAULT, of("css_set", "dfl_cgrp")),
+    (CSS_CGROUP, of("cgroup_subsys_state", "cgroup")),
+    (CGROUP_KN, of("cgroup", "kn")),
+    (KN_NAME, of("kernfs_node", "name")),
+    (KN_ID, of("kernfs_node", "id")),
+    (CSS_SET_MEMORY, of("css_set", "subsys")),
+];
 
-/// The layout of the running kernel, as the program takes it. Reads some megabytes.
-pub fn of_this_kernel() -> Result<[u32; LEN], LayoutError> {
+/// What a kernel may be built without, or has by one of two names.
+const OPTIONAL: [(usize, Wanted); 4] = [
+    (TASK_IO_URING, of("task_struct", "io_uring")),
+    (KN_PARENT, of("kernfs_node", "parent")),
+    (KN_PARENT, of("kernfs_node", "__parent")),
+    (MEMORY_STATE, of("cgroup_subsys_id", "memory_cgrp_id")),
+];
+
+/// Not a field: which of the states of a `css_set` is the memory controller's.
+const MEMORY_STATE: usize = LEN;
+
+const fn of(of: &'static str, member: &'static str) -> Wanted {
+    Wanted { of, member: Some(member) }
+}
+
+/// Where the kernel keeps what the programs read.
+#[derive(Debug)]
+pub struct Layout {
+    /// As the programs take it.
+    pub fields: [u32; LEN],
+    /// Why devices cannot be traced, where that is known already.
+    pub devices: Result<(), LayoutError>,
+}
+
+/// The layout of the running kernel. Reads some megabytes.
+pub fn of_this_kernel() -> Result<Layout, LayoutError> {
     let machine = MACHINE.ok_or(LayoutError::Architecture)?;
-    let mut layout = [0; LEN];
+    let mut layout = [0; LEN + 1];
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(0);
     layout[STACK_SIZE] = machine.stack.max(page);
     [layout[REGS_MODE], layout[MODE_MASK], layout[MODE_USER]] = machine.mode;
     layout[REGS_ROOM] = machine.room;
-    layout[WRITES..].fill(u32::MAX);
+    layout[WRITES..WRITES + CALLS].fill(u32::MAX);
     for (field, call) in layout[WRITES..WRITES + CALLS].iter_mut().zip(machine.writes) {
         *field = *call;
     }
-    let mut fields = wanted(machine.regs);
+    let mut fields = of_lines(machine.regs);
+    let lines = fields.len();
+    fields.extend(OF_DEVICES);
     let required = fields.len();
     fields.extend(OPTIONAL);
     let asked: Vec<Wanted> = fields.iter().map(|(_, wanted)| *wanted).collect();
     let found = btf::find(File::open(BTF).map_err(btf::Error::from)?, &asked)?;
+    let mut devices = Ok(());
+    let mut has_memory = false;
     for (index, ((field, wanted), found)) in fields.into_iter().zip(found).enumerate() {
         match found {
             Some(value) => layout[field] = layout[field].saturating_add(value),
-            None if index < required => return Err(LayoutError::Missing(wanted.to_string())),
+            None if index < lines => return Err(LayoutError::Missing(wanted.to_string())),
+            None if index < required => devices = Err(LayoutError::Missing(wanted.to_string())),
             None => {}
         }
+        has_memory |= field == MEMORY_STATE && found.is_some();
     }
-    Ok(layout)
+    if devices.is_ok() && layout[KN_PARENT] == 0 {
+        devices = Err(LayoutError::Missing("kernfs_node.parent".to_owned()));
+    }
+    // A pointer each.
+    layout[CSS_SET_MEMORY] =
+        if has_memory { layout[CSS_SET_MEMORY] + layout[MEMORY_STATE] * 8 } else { 0 };
+    let fields = std::array::from_fn(|field| layout[field]);
+    Ok(Layout { fields, devices })
 }
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

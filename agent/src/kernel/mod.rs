@@ -1,5 +1,6 @@
 //! What the kernel says: lines of the NVIDIA driver as they are printed, with the task they were printed in.
 //!
+//! - [`devices`] is what the eBPF programs see of the driver's devices: who has them open, and the calls on them.
 //! - [`tracer`] is the eBPF source (feature `ebpf`): CAP_BPF and CAP_PERFMON, Linux 5.8+.
 //! - [`kernel_log`] reads the kernel's log back, the past too: `/dev/kmsg`, else syslog(2) with CAP_SYSLOG.
 //! - [`replay`] reads lines from a file or FIFO as if they were heard now, for demonstrations and where nothing else is allowed.
@@ -12,6 +13,7 @@
 
 #[cfg(feature = "ebpf")]
 mod btf;
+pub mod devices;
 #[cfg(feature = "ebpf")]
 mod diagnostics;
 pub mod kernel_log;

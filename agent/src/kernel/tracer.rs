@@ -43,7 +43,7 @@ use super::{
 };
 
 /// The program, compiled by `cargo xtask build` and embedded by build.rs; aligned as the ELF parser wants it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_BPF_OBJECT"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("AGENT_BPF_OBJECT"));
 
 /// Records that are handed on before the sessions get a turn: less than a millisecond's work.
 const BATCH: usize = 256;
@@ -123,7 +123,7 @@ impl Tracer {
             );
         }
         let (fields, layout) = match layout::of_this_kernel() {
-            Ok(fields) => (fields, Ok(())),
+            Ok(layout) => (layout.fields, Ok(())),
             Err(error) => ([0; LEN], Err(error)),
         };
         loader.map_max_entries(MAP_RECORDS, buffer.bytes());
@@ -279,7 +279,7 @@ impl std::fmt::Debug for Tracer {
 }
 
 /// The whole chain of causes: aya's own text ends before the kernel's errno.
-fn refused(error: impl std::error::Error) -> TracerError {
+pub(super) fn refused(error: impl std::error::Error) -> TracerError {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -298,7 +298,7 @@ fn passes_when_shown() -> bool {
 }
 
 /// The wall clock's time when `CLOCK_MONOTONIC` was zero. Read anew for each batch: the wall clock may be set.
-fn boot_time() -> SystemTime {
+pub(super) fn boot_time() -> SystemTime {
     let monotonic = clock_gettime(ClockId::Monotonic);
     let since = Duration::new(
         u64::try_from(monotonic.tv_sec).unwrap_or(0),

@@ -1,0 +1,121 @@
+//! Attaches device tracing by what the kernel offers: `fentry` and `fexit`, which cost other calls nothing, else the raw
+//! tracepoints of all system calls.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{FEntry, FExit, Program, ProgramError, RawTracePoint},
+};
+
+use crate::kernel::tracer::{TracerError, refused};
+
+/// Prefix of the functions behind system calls.
+#[cfg(target_arch = "aarch64")]
+const SYSTEM_CALL: &str = "__arm64_sys_";
+#[cfg(not(target_arch = "aarch64"))]
+const SYSTEM_CALL: &str = "__x64_sys_";
+
+/// Programs and the functions they are for; those of system calls begin with a colon. Without one of these the calls of
+/// the driver are not seen whole.
+const FUNCTIONS: [(&str, &str); 6] = [
+    ("enter_ioctl", ":ioctl"),
+    ("exit_ioctl", ":ioctl"),
+    ("enter_close", ":close"),
+    ("exit_close", ":close"),
+    ("enter_chrdev_open", "chrdev_open"),
+    ("exit_chrdev_open", "chrdev_open"),
+];
+
+/// The same for what a kernel may lack: what they tell of is then seen at the process's end.
+const BESIDE: [(&str, &str); 4] = [
+    ("exit_close_range", ":close_range"),
+    ("exit_dup2", ":dup2"),
+    ("exit_dup3", ":dup3"),
+    ("exit_openat2", "do_sys_openat2"),
+];
+
+/// What both ways need.
+const SCHEDULER: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
+
+/// How the calls are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    Functions,
+    /// Why not by functions.
+    Tracepoints(String),
+}
+
+/// Attaches everything, and loads what is run by hand.
+pub fn attach(programs: &mut Ebpf) -> Result<Way, TracerError> {
+    for name in SCHEDULER {
+        raw(programs, name)?;
+    }
+    let way = match functions(programs) {
+        Ok(()) => Way::Functions,
+        Err(why) => {
+            for (program, _) in FUNCTIONS.iter().chain(&BESIDE) {
+                unload(programs, program);
+            }
+            raw(programs, "sys_enter")?;
+            raw(programs, "sys_exit")?;
+            Way::Tracepoints(why)
+        }
+    };
+    Ok(way)
+}
+
+fn raw(programs: &mut Ebpf, name: &'static str) -> Result<(), TracerError> {
+    let program = programs.program_mut(name).ok_or(TracerError::Object(name))?;
+    let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
+    program.load().and_then(|()| program.attach(name)).map_err(refused)?;
+    Ok(())
+}
+
+/// By functions, or why not.
+fn functions(programs: &mut Ebpf) -> Result<(), String> {
+    let words = |error: ProgramError| refused(error).to_string();
+    let btf = Btf::from_sys_fs().map_err(|error| refused(error).to_string())?;
+    for (program, function) in FUNCTIONS {
+        on_function(programs, program, function, &btf).map_err(words)?;
+    }
+    for (program, function) in BESIDE {
+        if let Err(error) = on_function(programs, program, function, &btf) {
+            tracing::debug!(program, %error, "A function of the kernel is not to be followed.");
+        }
+    }
+    Ok(())
+}
+
+fn on_function(
+    programs: &mut Ebpf,
+    program: &str,
+    function: &str,
+    btf: &Btf,
+) -> Result<(), ProgramError> {
+    let function = function
+        .strip_prefix(':')
+        .map_or_else(|| function.to_owned(), |call| format!("{SYSTEM_CALL}{call}"));
+    match programs.program_mut(program) {
+        Some(Program::FEntry(entry)) => on_entry(entry, &function, btf),
+        Some(Program::FExit(exit)) => on_exit(exit, &function, btf),
+        _ => Err(ProgramError::NotLoaded),
+    }
+}
+
+fn on_entry(program: &mut FEntry, function: &str, btf: &Btf) -> Result<(), ProgramError> {
+    program.load(function, btf)?;
+    program.attach().map(drop)
+}
+
+fn on_exit(program: &mut FExit, function: &str, btf: &Btf) -> Result<(), ProgramError> {
+    program.load(function, btf)?;
+    program.attach().map(drop)
+}
+
+/// Takes a program back, if it was loaded.
+fn unload(programs: &mut Ebpf, program: &str) {
+    let _ = match programs.program_mut(program) {
+        Some(Program::FEntry(entry)) => entry.unload(),
+        Some(Program::FExit(exit)) => exit.unload(),
+        _ => Ok(()),
+    };
+}
