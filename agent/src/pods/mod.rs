@@ -1,5 +1,8 @@
-//! Whose process it is, from the names of its cgroup's directories.
+//! Whose process it is, from the names of its cgroup's directories and of the kubelet's logs.
 
+mod bounded;
+pub mod names;
 pub mod place;
 
+pub use names::{Names, PodName};
 pub use place::{Place, Qos, Runtime, of_proc_cgroup, place, place_of_path, places};
