@@ -166,8 +166,16 @@ impl Known {
         }
         let first = seen.map_or(now, |seen| seen.first);
         let before = seen.map(|seen| Arc::clone(&seen.pod));
-        let pod = Arc::new(self.named(&place, now));
-        let pod = before.filter(|before| *before == pod).unwrap_or(pod);
+        let mut pod = self.named(&place, now);
+        // What was found once and is gone by now.
+        if let Some(before) = &before {
+            if pod.name.is_none() {
+                pod.namespace.clone_from(&before.namespace);
+                pod.name.clone_from(&before.name);
+            }
+            pod.container = pod.container.or_else(|| before.container.clone());
+        }
+        let pod = before.filter(|before| **before == pod).unwrap_or_else(|| Arc::new(pod));
         self.containers.insert(place, Seen { pod: Arc::clone(&pod), first });
         pod
     }

@@ -56,6 +56,24 @@ fn a_container_is_named_when_its_names_are_there_and_keeps_them() {
 }
 
 #[test]
+fn a_pod_that_goes_while_its_container_is_looked_for_keeps_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join(format!("var/log/pods/ml_train_{UID}"));
+    fs::create_dir_all(dir.join("main")).unwrap();
+    fs::create_dir_all(dir.join("side")).unwrap();
+    let pods = Pods::new(root.path().to_owned());
+    let start = Instant::now();
+    let named = pod_at(&pods, &path(UID, ID), start).unwrap();
+    assert_eq!((named.name.as_deref(), named.container.as_deref()), (Some("train"), None));
+    fs::remove_dir_all(dir).unwrap();
+    // Another pod's question has the directories read again.
+    let later = start + names::BETWEEN_READS;
+    pod_at(&pods, &path(OTHER_UID, OTHER_ID), later).unwrap();
+    let gone = pod_at(&pods, &path(UID, ID), later).unwrap();
+    assert_eq!(named, gone);
+}
+
+#[test]
 fn names_are_looked_for_so_long_and_no_longer() {
     let root = tempfile::tempdir().unwrap();
     let pods = Pods::new(root.path().to_owned());
