@@ -7,5 +7,6 @@ pub mod gpu;
 pub mod kernel;
 pub mod mcp;
 pub mod node;
+pub mod pods;
 pub mod store;
 pub mod xid;

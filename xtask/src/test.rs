@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `E2E_AGENT` | the agent to test |
 //! | `E2E_SIM_DIR` | the directory of the simulator, `libnvidia-ml.so.1` |
-//! | `E2E_PYTHON` | a Python that has `pynvml`, `mcp` and `kubernetes_validate` |
+//! | `E2E_PYTHON` | a Python that has what `xtask/requirements.txt` lists |
 //! | `E2E_HELM` | Helm 3 and Helm 4, separated as in `PATH` |
 //! | `AGENT_BPF_OBJECT` | the BPF object, for a debug build of the agent with its tests |
 
