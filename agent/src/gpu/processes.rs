@@ -41,6 +41,14 @@ pub struct GpuProcesses {
     pub absent: Vec<Absent>,
 }
 
+impl GpuProcesses {
+    /// Whether a process that is not among them has no memory here.
+    #[must_use]
+    pub fn tells_all(&self) -> bool {
+        !self.lost && self.absent.iter().all(|absent| absent.field != "compute_processes")
+    }
+}
+
 /// One process on one GPU, or on one instance of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
