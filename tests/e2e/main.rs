@@ -13,6 +13,7 @@ mod kernel;
 mod kernel_log;
 mod nvml;
 mod privileges;
+mod processes;
 mod protocol;
 mod record;
 

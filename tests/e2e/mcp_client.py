@@ -16,6 +16,7 @@ from mcp import Client, StdioServerParameters
 ARGUMENTS = {
     "watch_gpu_events": {"duration_s": 0},
     "get_gpu_inventory": {"detail": "full"},
+    "get_gpu_processes": {"detail": "full"},
     "get_gpu_health": {"detail": "full"},
 }
 

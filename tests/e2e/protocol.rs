@@ -4,9 +4,10 @@ use anyhow::Result;
 use e2e::{Agent, simulated};
 use serde_json::{Value, json};
 
-const TOOLS: [&str; 5] = [
+const TOOLS: [&str; 6] = [
     "get_gpu_health",
     "get_gpu_inventory",
+    "get_gpu_processes",
     "analyze_xid_errors",
     "watch_gpu_events",
     "get_agent_status",

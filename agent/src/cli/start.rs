@@ -23,7 +23,7 @@ use crate::{
         source::State,
         tracer::{Loader, Tracer},
     },
-    node::{Board, Node, Recorder},
+    node::{Board, Node, Recorder, holders::Holders},
 };
 
 /// NVML calls take microseconds to some 100 ms; one that takes longer than this is stuck.
@@ -61,6 +61,7 @@ pub fn node(arguments: &Arguments, journal: Journal, recorder: Option<Recorder>)
         journal,
         combiners: Mutex::default(),
         sources: Board::new(),
+        holders: Holders::default(),
         recorder,
         started: SystemTime::now(),
         name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),

@@ -39,7 +39,6 @@ pub struct Gpu {
     pub board_part_number: Option<String>,
     pub vbios_version: Option<String>,
     pub gsp_firmware_version: Option<String>,
-    pub minor_number: Option<u32>,
     pub numa_node: Option<u32>,
     pub memory_total_bytes: Option<u64>,
     pub memory_used_bytes: Option<u64>,
@@ -115,7 +114,8 @@ pub fn device<'n>(
 pub fn name(device: &Device<'_>, index: u32, reader: &mut Reader<'_>) -> GpuName {
     let pci = reader.read("pci", "nvmlDeviceGetPciInfo_v3", || device.pci_info());
     let uuid = reader.read("uuid", "nvmlDeviceGetUUID", || device.uuid());
-    GpuName { index, pci: pci.and_then(|pci| pci_address(&pci.bus_id)), uuid }
+    let minor = reader.read("minor_number", "nvmlDeviceGetMinorNumber", || device.minor_number());
+    GpuName { index, pci: pci.and_then(|pci| pci_address(&pci.bus_id)), uuid, minor }
 }
 
 /// Reads one GPU.
@@ -148,7 +148,6 @@ pub fn gpu(session: &Session<'_>, index: u32) -> Result<Gpu, GpuError> {
             "nvmlDeviceGetGspFirmwareVersion",
             || d.gsp_firmware_version(),
         ),
-        minor_number: r.read("minor_number", "nvmlDeviceGetMinorNumber", || d.minor_number()),
         numa_node: r.read("numa_node", "nvmlDeviceGetNumaNodeId", || d.numa_node_id()),
         memory_total_bytes: memory.as_ref().map(|m| m.total),
         memory_used_bytes: memory.as_ref().map(|m| m.used),

@@ -4,7 +4,8 @@
 //! - [`worker`] owns NVML on a thread of its own and answers with a deadline, because a sick driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
-//! - [`inventory`] and [`health`] are the two views, [`pcie`] is part of both; [`raw`] holds the calls nvml-wrapper does not wrap.
+//! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
+//!   nvml-wrapper does not wrap.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
@@ -13,6 +14,7 @@ pub mod health;
 pub mod inventory;
 pub mod library;
 pub mod pcie;
+pub mod processes;
 pub mod raw;
 pub mod reading;
 pub mod worker;
@@ -86,6 +88,8 @@ pub struct GpuName {
     pub pci: Option<PciAddress>,
     /// `GPU-…`, stable over reboots.
     pub uuid: Option<String>,
+    /// The N of `/dev/nvidiaN`, by which the kernel's view of a device is joined with this one. No name that people use.
+    pub minor: Option<u32>,
 }
 
 impl GpuName {
@@ -113,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_gpu_answers_to_each_of_its_names_and_to_no_other() {
-        let gpu = GpuName { index: 3, pci: pci_address("61:00.0"), uuid: Some("GPU-ab12".into()) };
+        let (pci, uuid) = (pci_address("61:00.0"), Some("GPU-ab12".into()));
+        let gpu = GpuName { index: 3, pci, uuid, minor: Some(13) };
         for name in ["3", "61:00.0", "00000000:61:00.0", "PCI:0000:61:00", "gpu-AB12", " 3 "] {
             assert!(gpu.matches(name), "{name}");
         }

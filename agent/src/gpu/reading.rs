@@ -65,6 +65,25 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes a field that is not asked for, and why.
+    pub fn not_asked(&mut self, field: &'static str, call: &'static str, why: &str) {
+        let reason = format!("not asked: {why}");
+        self.absent.push(Absent { field, call, reason, by_design: true });
+    }
+
+    /// Notes a field for which a call that succeeded has no value.
+    pub fn not_available(&mut self, field: &'static str, call: &'static str) {
+        let reason = "NVML_VALUE_NOT_AVAILABLE: the driver does not tell it, or not to this user";
+        self.absent.push(Absent { field, call, reason: reason.to_owned(), by_design: true });
+    }
+
+    /// Takes over what another reader of the same GPU has found.
+    pub fn adopt(&mut self, other: Self) {
+        let Self { progress: _, absent, lost } = other;
+        self.absent.extend(absent);
+        self.lost |= lost;
+    }
+
     /// NVML said that this GPU is no longer there (`NVML_ERROR_GPU_IS_LOST`).
     #[must_use]
     pub fn is_lost(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What one agent holds about its node, and how the sources feed it. Shared by every session of the process.
 
 mod board;
+pub mod holders;
 mod kernel_log;
 mod sources;
 
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub use board::Board;
+use holders::Holders;
 
 use crate::{
     event::{Journal, Origin, Report, Source, What},
@@ -82,6 +84,8 @@ pub struct Node {
     pub combiners: Mutex<BTreeMap<Source, Combiner>>,
     /// Written by the sources, read by `get_agent_status` and by tools that wait for a source to come up.
     pub sources: Board,
+    /// Who has the driver's devices open. Set by the source that follows them, read by [`Node::holders`].
+    pub holders: Holders,
     /// Set where this process is the node's recorder and not a session by itself.
     pub recorder: Option<Recorder>,
     pub started: SystemTime,

@@ -303,6 +303,43 @@ fn a_call_that_hangs_hinders_no_other() {
 }
 
 #[test]
+fn a_divided_gpu_has_a_list_of_its_own_for_each_instance() {
+    with_file(&shipped("busy-node.toml"), || {
+        let nvml = nvml().unwrap();
+        let gpu = nvml.device_by_index(3).unwrap();
+        assert!(gpu.mig_mode().unwrap().current == 1 && !gpu.mig_is_mig_device_handle().unwrap());
+        let part = gpu.mig_device_by_index(1).unwrap();
+        assert!(part.mig_is_mig_device_handle().unwrap());
+        assert_eq!(part.uuid().unwrap(), "MIG-9c2d7e44-1b0f-5c8a-8f3e-6a7b8c9d0e1f");
+        assert_eq!(part.mig_parent_device().unwrap().index().unwrap(), 3);
+        assert!(matches!(part.name(), Err(NvmlError::InvalidArg)));
+        assert!(matches!(gpu.mig_device_by_index(2), Err(NvmlError::NotFound)));
+        let listed = part.running_compute_processes().unwrap();
+        assert_eq!((listed.len(), listed[0].pid), (1, 6301));
+        assert_eq!((listed[0].gpu_instance_id, listed[0].compute_instance_id), (Some(2), Some(0)));
+        assert_eq!(listed[0].used_gpu_memory, UsedGpuMemory::Unavailable);
+        assert_eq!(gpu.running_compute_processes_count().unwrap(), 2);
+        assert!(matches!(gpu.process_utilization_stats(None), Err(NvmlError::NotSupported)));
+        let whole = nvml.device_by_index(0).unwrap();
+        assert!(matches!(whole.mig_device_by_index(0), Err(NvmlError::NotFound)));
+    });
+}
+
+#[test]
+fn a_list_can_grow_between_two_calls() {
+    let scenario = "profile = 'h100'
+        [all]
+        processes = [{ pid = 11, used_bytes = 1 }, { pid = 12, used_bytes = 1, after_calls = 1 }]";
+    with_scenario(scenario, || {
+        let nvml = nvml().unwrap();
+        let gpu = |index| nvml.device_by_index(index).unwrap();
+        assert_eq!(gpu(0).running_compute_processes_count().unwrap(), 1);
+        assert_eq!(gpu(0).running_compute_processes_count().unwrap(), 2);
+        assert_eq!(gpu(1).running_compute_processes_count().unwrap(), 1);
+    });
+}
+
+#[test]
 fn lists_say_how_long_they_are() {
     let scenario = "profile = 'h100'
         [all]

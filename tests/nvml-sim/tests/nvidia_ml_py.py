@@ -282,17 +282,37 @@ def load(check, gpu, handle):
     }
     processes = gpu.get("processes", [])
     for kind, read in kinds.items():
-        wanted = [(p["pid"], p["used_bytes"]) for p in processes if p.get("kind", "compute") == kind]
+        wanted = in_list(processes, kind)
         check(f"{kind} processes", wanted, lambda read=read: [(p.pid, p.usedGpuMemory) for p in read(handle)])
+        for place, device in mig_devices(gpu, handle):
+            part = in_list([p for p in processes if p.get("mig") == place], kind)
+            check(f"{kind} processes of {place}", part, lambda: [(p.pid, p.usedGpuMemory) for p in read(device)])
     for process in processes:
         name = process.get("name", Absent(nvml.NVML_ERROR_NOT_FOUND))
         check("process name", name, lambda process=process: nvml.nvmlSystemGetProcessName(process["pid"]))
     sampled = [(p["pid"], p["sm_percent"]) for p in processes if "sm_percent" in p]
+    divided = not isinstance(get(gpu, "mig"), Absent) and gpu["mig"]["enabled"]
     check(
         "process utilization",
-        sampled or Absent(nvml.NVML_ERROR_NOT_FOUND),
+        Absent(nvml.NVML_ERROR_NOT_SUPPORTED) if divided else sampled or Absent(nvml.NVML_ERROR_NOT_FOUND),
         lambda: [(s.pid, s.smUtil) for s in nvml.nvmlDeviceGetProcessUtilization(handle, 0)],
     )
+
+
+def in_list(processes, kind):
+    """What a list has of them. NVIDIA's bindings say None where NVML has no figure."""
+    bytes_of = lambda p: None if p["used_bytes"] == "unsupported" else p["used_bytes"]
+    return [(p["pid"], bytes_of(p)) for p in processes if p.get("kind", "compute") == kind]
+
+
+def mig_devices(gpu, handle):
+    """The places on a divided GPU, each with NVML's handle for it."""
+    mig = get(gpu, "mig")
+    if isinstance(mig, Absent) or not mig["enabled"]:
+        return
+    for index, device in enumerate(mig.get("devices", [])):
+        place = {key: device[key] for key in ("gpu_instance", "compute_instance")}
+        yield place, nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
 
 
 def heat_and_power(check, gpu, handle):
@@ -483,6 +503,13 @@ def links(check, gpu, handle):
     check("mig mode", wanted, lambda: nvml.nvmlDeviceGetMigMode(handle))
     most = 0 if isinstance(mig, Absent) else mig["max_devices"]
     check("mig devices", most, lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+    for index, (place, device) in enumerate(mig_devices(gpu, handle)):
+        check("mig uuid", mig["devices"][index]["uuid"], lambda: nvml.nvmlDeviceGetUUID(device))
+        check("mig handle", 1, lambda: nvml.nvmlDeviceIsMigDeviceHandle(device).value)
+        parent = lambda: nvml.nvmlDeviceGetIndex(nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device))
+        check("mig parent", nvml.nvmlDeviceGetIndex(handle), parent)
+        check("gpu instance", place["gpu_instance"], lambda: nvml.nvmlDeviceGetGpuInstanceId(device))
+        check("compute instance", place["compute_instance"], lambda: nvml.nvmlDeviceGetComputeInstanceId(device))
 
 
 def nvlinks(check, gpu, handle):

@@ -194,7 +194,7 @@ impl GpuAnswer {
                 board_part_number: gpu.board_part_number,
                 vbios_version: gpu.vbios_version,
                 gsp_firmware_version: gpu.gsp_firmware_version,
-                minor_number: gpu.minor_number,
+                minor_number: gpu.name.minor,
                 numa_node: gpu.numa_node,
                 memory_free_bytes: gpu.memory_free_bytes,
                 bar1_total_bytes: gpu.bar1_total_bytes,

@@ -200,7 +200,7 @@ pub async fn gpus(node: &Node, wanted: Option<&GpuArgument>) -> Result<Vec<GpuNa
             let count = inventory::count(session)?;
             let name = |index| match inventory::device(session.nvml, session, index) {
                 Ok(device) => inventory::name(&device, index, &mut Reader::new(session.progress)),
-                Err(_) => GpuName { index, pci: None, uuid: None },
+                Err(_) => GpuName { index, pci: None, uuid: None, minor: None },
             };
             Ok((0..count).map(name).collect::<Vec<_>>())
         })

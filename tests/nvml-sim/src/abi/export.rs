@@ -33,6 +33,7 @@ pub enum Kind {
     session,
     lookup,
     device,
+    part,
 }
 
 impl Kind {
@@ -42,7 +43,7 @@ impl Kind {
         match self {
             Self::library | Self::session => subject == Subject::Node,
             Self::lookup => true,
-            Self::device => subject == Subject::Gpu,
+            Self::device | Self::part => subject == Subject::Gpu,
         }
     }
 }
@@ -54,6 +55,8 @@ impl Kind {
 /// - `session`: the context is the [`Session`](crate::engine::library::Session).
 /// - `lookup`: as `session`; the body finds a GPU, whose handle goes into a last argument added here.
 /// - `device`: a GPU's handle is added as first argument; the context is the session and the GPU, `(session, gpu)`.
+/// - `part`: as `device`, for what MIG devices answer too; the context is `(session, gpu, mig)`, of which `mig` is the MIG
+///   device where the handle is of one.
 macro_rules! export {
     ($($(#[$meta:meta])* $kind:ident fn $name:ident($context:tt $(, $arg:ident: $shape:ty)* $(,)?) $body:block)*) => {
         /// The functions of this file.
@@ -106,6 +109,16 @@ macro_rules! export {
             session.reach(gpu, stringify!($name))?;
             let $session = &*session;
             let $gpu = gpu;
+            $body
+        });
+    };
+    (@part [$($meta:tt)*] $name:ident(($session:tt, $gpu:tt, $mig:tt) $(, $arg:ident: $shape:ty)*) $body:block) => {
+        export!(@item [$($meta)*] $name(device: nvml_wrapper_sys::bindings::nvmlDevice_t) ($($arg: $shape),*) () {
+            let session = $crate::engine::library::LIBRARY.session()?;
+            export!(@adopt $($arg: $shape),*);
+            let (gpu, mig) = $crate::abi::handle::part(&session.node, device)?;
+            session.reach(gpu, stringify!($name))?;
+            let ($session, $gpu, $mig) = (&*session, gpu, mig);
             $body
         });
     };

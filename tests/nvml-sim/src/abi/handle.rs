@@ -1,7 +1,7 @@
 //! Handles: numbers in the clothes of pointers.
 //!
 //! Each kind has a range of its own, so that a handle of another kind, a stale or an invented one is told apart and is
-//! `INVALID_ARGUMENT` instead of a crash. Handles of MIG devices will get the next range.
+//! `INVALID_ARGUMENT` instead of a crash.
 
 use std::ptr::without_provenance_mut;
 
@@ -9,11 +9,15 @@ use nvml_wrapper_sys::bindings as sys;
 
 use super::args::SetHandle;
 use crate::engine::code::Code;
-use crate::engine::gpu::Gpu;
+use crate::engine::gpu::{Gpu, MigDevice};
 use crate::engine::node::Node;
 
 const GPU: usize = 0x4750_0000_0000;
+const MIG: usize = 0x4d49_0000_0000;
 const EVENT_SET: usize = 0x4553_0000_0000;
+
+/// MIG devices of one GPU at most, in the numbers of their handles.
+const MIG_DEVICES: u32 = 64;
 
 /// The number behind a handle of the kind with this base.
 fn number(handle: usize, base: usize) -> Result<u32, Code> {
@@ -36,6 +40,20 @@ pub fn device(index: u32) -> sys::nvmlDevice_t {
 
 pub fn gpu(node: &Node, handle: sys::nvmlDevice_t) -> Result<&Gpu, Code> {
     node.by_index(number(handle.addr(), GPU)?)
+}
+
+/// The handle of a GPU's MIG device, by its index there.
+#[must_use]
+pub fn of_mig_device(gpu: &Gpu, index: u32) -> sys::nvmlDevice_t {
+    without_provenance_mut(MIG + (gpu.index * MIG_DEVICES + index) as usize)
+}
+
+/// What a handle of a GPU or of a MIG device stands for; its GPU in either case.
+pub fn part(node: &Node, handle: sys::nvmlDevice_t) -> Result<(&Gpu, Option<&MigDevice>), Code> {
+    let Ok(number) = number(handle.addr(), MIG) else { return Ok((gpu(node, handle)?, None)) };
+    let gpu = node.by_index(number / MIG_DEVICES)?;
+    let device = gpu.mig_devices().get((number % MIG_DEVICES) as usize);
+    Ok((gpu, Some(device.ok_or(Code::INVALID_ARGUMENT)?)))
 }
 
 #[must_use]

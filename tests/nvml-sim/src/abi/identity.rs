@@ -37,7 +37,9 @@ const _: () = assert!(size_of::<sys::nvmlPciInfo_t>() == 68, "not the size NVML 
 export! {
     device fn nvmlDeviceGetName((_, gpu), name: Text, length: Len) { name.put(length, &gpu.identity.name) }
 
-    device fn nvmlDeviceGetUUID((_, gpu), uuid: Text, length: Len) { uuid.put(length, &gpu.identity.uuid) }
+    part fn nvmlDeviceGetUUID((_, gpu, mig), uuid: Text, length: Len) {
+        uuid.put(length, mig.map_or(&gpu.identity.uuid, |mig| &mig.uuid))
+    }
 
     device fn nvmlDeviceGetSerial((_, gpu), serial: Text, length: Len) { serial.put(length, gpu.serial()?) }
 

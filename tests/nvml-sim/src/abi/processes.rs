@@ -5,8 +5,9 @@ use nvml_wrapper_sys::bindings as sys;
 use super::args::{Count, List};
 use super::throttle::now_us;
 use crate::engine::code::Code;
-use crate::engine::gpu::Gpu;
 use crate::engine::gpu::load::ProcessKind;
+use crate::engine::gpu::{Gpu, MigDevice};
+use crate::engine::library::Session;
 
 const _: () = assert!(size_of::<sys::nvmlProcessInfo_t>() == 24, "not the size NVML documents");
 const _: () =
@@ -14,55 +15,78 @@ const _: () =
 
 /// The instance of a process that is in no MIG instance.
 pub(super) const NO_INSTANCE: u32 = u32::MAX;
+/// `NVML_VALUE_NOT_AVAILABLE` in a count of bytes.
+const NOT_AVAILABLE: u64 = u64::MAX;
 
-fn list(gpu: &Gpu, kind: ProcessKind) -> Vec<sys::nvmlProcessInfo_t> {
-    let processes = gpu.processes.iter().filter(|process| process.kind == kind);
+/// A list of a GPU or of a MIG device as it is at this call.
+fn list(
+    session: &Session,
+    gpu: &Gpu,
+    mig: Option<&MigDevice>,
+    kind: ProcessKind,
+) -> Vec<sys::nvmlProcessInfo_t> {
+    let asked = session.lists.asked(gpu.index, kind);
+    let processes = gpu.processes.iter().filter(|process| {
+        process.kind == kind
+            && asked >= process.after_calls
+            && mig.is_none_or(|mig| process.mig == Some(mig.instance()))
+    });
     processes
         .map(|process| sys::nvmlProcessInfo_t {
             pid: process.pid,
-            usedGpuMemory: process.used_bytes,
-            gpuInstanceId: NO_INSTANCE,
-            computeInstanceId: NO_INSTANCE,
+            usedGpuMemory: process.used_bytes.get().unwrap_or(NOT_AVAILABLE),
+            gpuInstanceId: process.mig.map_or(NO_INSTANCE, |mig| mig.gpu_instance),
+            computeInstanceId: process.mig.map_or(NO_INSTANCE, |mig| mig.compute_instance),
         })
         .collect()
 }
 
 export! {
-    device fn nvmlDeviceGetComputeRunningProcesses_v3(
-        (_, gpu), count: Count, processes: List<sys::nvmlProcessInfo_t>,
+    part fn nvmlDeviceGetComputeRunningProcesses_v3(
+        (session, gpu, mig), count: Count, processes: List<sys::nvmlProcessInfo_t>,
     ) {
-        processes.fill(&count, &list(gpu, ProcessKind::Compute))
+        processes.fill(&count, &list(session, gpu, mig, ProcessKind::Compute))
     }
 
     /// The same struct as the third version; only the first had a smaller one.
-    device fn nvmlDeviceGetComputeRunningProcesses_v2(
-        (_, gpu), count: Count, processes: List<sys::nvmlProcessInfo_v2_t>,
+    part fn nvmlDeviceGetComputeRunningProcesses_v2(
+        (session, gpu, mig), count: Count, processes: List<sys::nvmlProcessInfo_v2_t>,
     ) {
-        processes.fill(&count, &list(gpu, ProcessKind::Compute))
+        processes.fill(&count, &list(session, gpu, mig, ProcessKind::Compute))
     }
 
-    device fn nvmlDeviceGetGraphicsRunningProcesses_v3(
-        (_, gpu), count: Count, processes: List<sys::nvmlProcessInfo_t>,
+    part fn nvmlDeviceGetGraphicsRunningProcesses_v3(
+        (session, gpu, mig), count: Count, processes: List<sys::nvmlProcessInfo_t>,
     ) {
-        processes.fill(&count, &list(gpu, ProcessKind::Graphics))
+        processes.fill(&count, &list(session, gpu, mig, ProcessKind::Graphics))
     }
 
-    device fn nvmlDeviceGetGraphicsRunningProcesses_v2(
-        (_, gpu), count: Count, processes: List<sys::nvmlProcessInfo_v2_t>,
+    part fn nvmlDeviceGetGraphicsRunningProcesses_v2(
+        (session, gpu, mig), count: Count, processes: List<sys::nvmlProcessInfo_v2_t>,
     ) {
-        processes.fill(&count, &list(gpu, ProcessKind::Graphics))
+        processes.fill(&count, &list(session, gpu, mig, ProcessKind::Graphics))
     }
 
-    device fn nvmlDeviceGetMPSComputeRunningProcesses_v3(
-        (_, gpu), count: Count, processes: List<sys::nvmlProcessInfo_t>,
+    part fn nvmlDeviceGetMPSComputeRunningProcesses_v2(
+        (session, gpu, mig), count: Count, processes: List<sys::nvmlProcessInfo_v2_t>,
     ) {
-        processes.fill(&count, &list(gpu, ProcessKind::Mps))
+        processes.fill(&count, &list(session, gpu, mig, ProcessKind::Mps))
     }
 
-    /// One sample per process that has figures, taken now. When none is younger than the caller's last: `NOT_FOUND`.
+    part fn nvmlDeviceGetMPSComputeRunningProcesses_v3(
+        (session, gpu, mig), count: Count, processes: List<sys::nvmlProcessInfo_t>,
+    ) {
+        processes.fill(&count, &list(session, gpu, mig, ProcessKind::Mps))
+    }
+
+    /// One sample per process that has figures, taken now. When none is younger than the caller's last: `NOT_FOUND`. A
+    /// divided GPU has none.
     device fn nvmlDeviceGetProcessUtilization(
         (_, gpu), samples: List<sys::nvmlProcessUtilizationSample_t>, count: Count, last_seen_us: u64,
     ) {
+        if gpu.mig.as_ref().is_ok_and(|mig| mig.enabled) {
+            return Err(Code::NOT_SUPPORTED);
+        }
         let now = now_us()?;
         let sampled = gpu.processes.iter().filter_map(|process| {
             process.sm_percent.map(|sm| sys::nvmlProcessUtilizationSample_t {

@@ -1,13 +1,15 @@
 //! The state of a loaded library: nothing, or a session with a node.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use super::code::Code;
 use super::events::EventSets;
 use super::faults::Exports;
 use super::gpu::Gpu;
+use super::gpu::load::ProcessKind;
 use super::node::Node;
 use super::scenario;
 
@@ -17,6 +19,21 @@ pub struct Session {
     pub node: Node,
     pub started: Instant,
     pub event_sets: EventSets,
+    pub lists: Lists,
+}
+
+/// How often each list of each GPU has been asked for.
+#[derive(Debug, Default)]
+pub struct Lists(Mutex<BTreeMap<(u32, ProcessKind), u32>>);
+
+impl Lists {
+    /// Counts a call in; how many there were before it.
+    pub fn asked(&self, gpu: u32, list: ProcessKind) -> u32 {
+        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = lists.entry((gpu, list)).or_default();
+        *calls += 1;
+        *calls - 1
+    }
 }
 
 impl Session {
@@ -84,5 +101,6 @@ fn open(exports: &Exports<'_>) -> Result<Session, Code> {
         let _ = writeln!(std::io::stderr().lock(), "nvml-sim: {error}");
         Code::INVALID_ARGUMENT
     })?;
-    Ok(Session { node, started: Instant::now(), event_sets: EventSets::default() })
+    let (event_sets, lists) = (EventSets::default(), Lists::default());
+    Ok(Session { node, started: Instant::now(), event_sets, lists })
 }

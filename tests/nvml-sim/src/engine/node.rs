@@ -9,6 +9,7 @@ use super::events::PlannedEvent;
 use super::faults::{Exports, Faults, Subject};
 use super::gpu::Gpu;
 use super::gpu::identity::PciAddress;
+use super::gpu::load::Process;
 use super::reading::Reading;
 use super::scenario::Error;
 
@@ -90,6 +91,18 @@ impl Node {
             if memory.bar1_used_bytes > memory.bar1_total_bytes {
                 return wrong("memory: bar1_used_bytes is more than bar1_total_bytes".to_owned());
             }
+            if let Ok(mig) = &gpu.mig.as_ref()
+                && mig.devices.len() > mig.max_devices as usize
+            {
+                return wrong(format!("mig.devices: more than max_devices, {}", mig.max_devices));
+            }
+            let placed = |process: &&Process| {
+                let at = process.mig;
+                at.is_none_or(|at| gpu.mig_devices().iter().any(|device| device.instance() == at))
+            };
+            if let Some(process) = gpu.processes.iter().find(|process| !placed(process)) {
+                return wrong(format!("process {}: mig is no device of this GPU", process.pid));
+            }
             if let Some(link) = gpu.nvlink.as_ref().ok().and_then(|nvlink| nvlink.stray_link()) {
                 return wrong(format!("nvlink.links.{link} is no link of this board"));
             }
@@ -167,6 +180,14 @@ mod tests {
             ("[all]\npci.address = '0:1:0'", "another GPU's"),
             ("[all]\nidentity.uuid = 'GPU-1'", "another GPU's"),
             ("[all]\nmemory.used_bytes = 85520809984", "more than total_bytes"),
+            (
+                "[all]\nmig = { max_devices = 0, devices = [{ uuid = 'MIG-1', gpu_instance = 1, compute_instance = 0 }] }",
+                "max_devices",
+            ),
+            (
+                "[[all.processes]]\npid = 1\nused_bytes = 1\nmig = { gpu_instance = 1, compute_instance = 0 }",
+                "no device of this GPU",
+            ),
             ("[all]\nnvlink.links.18.state = 'inactive'", "links.18"),
             ("[all]\nnvlink.links.x.state = 'inactive'", "links.x"),
         ] {

@@ -4,6 +4,7 @@ use nvml_wrapper_sys::bindings as sys;
 use serde::Deserialize;
 
 use crate::engine::code::Code;
+use crate::engine::gpu::Instance;
 use crate::engine::reading::Reading;
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -48,7 +49,7 @@ impl ClockSet {
 }
 
 /// Which of NVML's three lists a process is in.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessKind {
     Compute,
@@ -64,7 +65,13 @@ pub struct Process {
     pub kind: ProcessKind,
     /// What `nvmlSystemGetProcessName` says; left out, the process is gone by then.
     pub name: Option<String>,
-    pub used_bytes: u64,
+    /// Absent, whatever the code, it is `NVML_VALUE_NOT_AVAILABLE`.
+    pub used_bytes: Reading<u64>,
+    /// Where on a divided GPU.
+    pub mig: Option<Instance>,
+    /// It is in its list from the call after this many of that list on: the list grows while a client asks how long it is.
+    #[serde(default)]
+    pub after_calls: u32,
     /// Left out, the process is in no utilisation sample.
     pub sm_percent: Option<u32>,
     #[serde(default)]

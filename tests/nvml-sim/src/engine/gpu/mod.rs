@@ -36,13 +36,40 @@ named! {
     }
 }
 
-/// Multi-Instance GPU. Only its mode so far; instances will hang below this.
+/// Multi-Instance GPU.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Mig {
     pub enabled: bool,
     pub pending: bool,
     pub max_devices: u32,
+    /// By NVML's index of MIG devices; there while MIG is enabled.
+    #[serde(default)]
+    pub devices: Vec<MigDevice>,
+}
+
+/// A compute instance in a GPU instance, which NVML has a handle for as for a GPU.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct MigDevice {
+    pub uuid: String,
+    pub gpu_instance: u32,
+    pub compute_instance: u32,
+}
+
+impl MigDevice {
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        Instance { gpu_instance: self.gpu_instance, compute_instance: self.compute_instance }
+    }
+}
+
+/// A place on a divided GPU.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    pub gpu_instance: u32,
+    pub compute_instance: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -96,6 +123,11 @@ impl Gpu {
     pub fn serial(&self) -> Result<&str, Code> {
         let serial = self.identity.serial.as_ref().ok_or(Code::NOT_SUPPORTED)?;
         serial.as_ref().map(String::as_str)
+    }
+
+    /// The MIG devices there are.
+    pub fn mig_devices(&self) -> &[MigDevice] {
+        self.mig.as_ref().ok().filter(|mig| mig.enabled).map_or(&[], |mig| &mig.devices)
     }
 
     /// ECC counters, which exist only while ECC is on.
