@@ -6,6 +6,7 @@ mod get_agent_status;
 mod get_gpu_health;
 mod get_gpu_inventory;
 mod get_gpu_processes;
+mod kinds;
 mod select;
 mod watch_gpu_events;
 
