@@ -203,10 +203,11 @@ pub mod access {
 
 /// Names of directories in a [`Place`], of each hierarchy.
 pub const LEVELS: usize = 8;
-/// Room for a directory's name, with a NUL. containerd's scopes have 85 bytes.
-pub const NAME_LEN: usize = 128;
+/// Room for a directory's name, with a NUL. The longest of a real node has 153 bytes.
+pub const NAME_LEN: usize = 160;
 
-/// Where in the cgroup tree a process is: the names of the directories, the innermost first.
+/// Where in the cgroup tree a process is: the names of the directories, the innermost first; of more than [`LEVELS`] those
+/// that are nearest to the root.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Place {

@@ -37,6 +37,8 @@ static WALK: Array<Walk> = Array::with_max_entries(1, 0);
 const SCANNED: u32 = 1024;
 /// Addresses that are read at once.
 const CHUNK: u32 = 8;
+/// Levels of the cgroup tree that are looked through.
+const DEEPEST: u32 = 64;
 /// Steps of the walk in one run.
 const STEPS: u32 = 512;
 
@@ -284,7 +286,7 @@ fn tell_place(nodes: [u64; 2], place: u64) {
         (*at).place = place;
         let mut hierarchy = 0;
         while hierarchy < 2 {
-            let mut node = nodes[hierarchy];
+            let mut node = outermost(nodes[hierarchy]);
             let mut level = 0;
             while level < LEVELS {
                 let to = &raw mut (*at).names[hierarchy][level];
@@ -304,6 +306,29 @@ fn tell_place(nodes: [u64; 2], place: u64) {
     }
     entry.submit(0);
     let _ = PLACES.insert(place, 0, 0);
+}
+
+/// The directory of which [`LEVELS`] and no more lead to the root: a pod's own name stands near the root, and what is deep
+/// below that its tenant may have made.
+#[inline(always)]
+fn outermost(node: u64) -> u64 {
+    let parent = |node: u64| {
+        if node == 0 { 0 } else { read(node + field(layout::KN_PARENT)).unwrap_or(0) }
+    };
+    // One that is LEVELS ahead of the other.
+    let (mut ahead, mut behind) = (node, node);
+    let mut level = 0;
+    while level < DEEPEST {
+        ahead = parent(ahead);
+        if level >= LEVELS as u32 {
+            if ahead == 0 {
+                break;
+            }
+            behind = parent(behind);
+        }
+        level += 1;
+    }
+    behind
 }
 
 /// Goes on with the walk over all processes: [`STEPS`] times some files, or to the next process.

@@ -43,6 +43,10 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", env = "AGENT_REPLAY", global = true)]
     pub replay: Option<PathBuf>,
 
+    /// Where the host's files are that name devices and pods: proc/devices, var/log/pods, var/lib/kubelet
+    #[arg(long, value_name = "PATH", env = "AGENT_HOST_ROOT", default_value = "/", global = true)]
+    pub host_root: PathBuf,
+
     /// Where the recorder of this node listens. A session joins it when it is there, and is complete by itself otherwise
     #[arg(
         long,

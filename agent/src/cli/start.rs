@@ -16,14 +16,14 @@ use super::{
     output::say,
 };
 use crate::{
-    event::Journal,
+    event::{Journal, Source},
     gpu::{self, Worker},
     kernel::{
         Buffer,
         source::State,
         tracer::{Loader, Tracer},
     },
-    node::{Board, Node, Recorder, holders::Holders},
+    node::{Board, Devices, Node, Recorder},
 };
 
 /// NVML calls take microseconds to some 100 ms; one that takes longer than this is stuck.
@@ -61,7 +61,7 @@ pub fn node(arguments: &Arguments, journal: Journal, recorder: Option<Recorder>)
         journal,
         combiners: Mutex::default(),
         sources: Board::new(),
-        holders: Holders::default(),
+        devices: Devices::new(arguments.host_root.clone()),
         recorder,
         started: SystemTime::now(),
         name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),
@@ -71,6 +71,7 @@ pub fn node(arguments: &Arguments, journal: Journal, recorder: Option<Recorder>)
 /// Starts the sources of events. To be called while the process has one thread.
 pub fn hear(node: &Arc<Node>, arguments: &Arguments) -> Result<(), Refused> {
     let loader = (arguments.ebpf != Ebpf::Off).then(Loader::new);
+    let for_devices = (arguments.ebpf != Ebpf::Off).then(Loader::new);
     node.listen_to_nvml();
     if let Some(path) = &arguments.replay {
         node.replay(path).map_err(|error| Refused {
@@ -80,6 +81,10 @@ pub fn hear(node: &Arc<Node>, arguments: &Arguments) -> Result<(), Refused> {
     }
     let log = arguments.kernel_log == KernelLog::Auto;
     let buffer = if node.recorder.is_some() { Buffer::Recorder } else { Buffer::Session };
+    match for_devices {
+        Some(loader) => node.follow_devices(loader, buffer),
+        None => node.sources.set(Source::Access, State::Off("--ebpf off".to_owned())),
+    }
     match loader {
         // Demanded, the tracer is there before the session is.
         Some(loader) if arguments.ebpf == Ebpf::On => {

@@ -1,12 +1,8 @@
 //! The kernel's view of who has the driver's devices open, and what they do with them.
 //!
-//! Whoever follows the devices in the kernel hands a reader to [`Holders::live`] and takes it back with [`Holders::end`];
-//! nothing is kept here. [`Node::holders`] reads it when somebody asks, or says why there is none and what to do.
+//! [`Node::holders`] reads it when somebody asks, or says why there is none and what to do.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use super::Node;
 use crate::{
@@ -51,13 +47,6 @@ pub struct InCall {
     pub since: SystemTime,
 }
 
-/// Reads who holds what at this moment.
-pub type Reader = Arc<dyn Fn() -> Vec<Holder> + Send + Sync>;
-
-/// Where the reader is, while there is one. Set by whoever follows the devices, read by every session.
-#[derive(Default)]
-pub struct Holders(Mutex<Option<Reader>>);
-
 /// Why the kernel's view is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unseen {
@@ -66,47 +55,21 @@ pub struct Unseen {
     pub remedy: String,
 }
 
-impl Holders {
-    pub fn live(&self, reader: Reader) {
-        *self.lock() = Some(reader);
-    }
-
-    pub fn end(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Reader>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl std::fmt::Debug for Holders {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Holders").field("live", &self.lock().is_some()).finish()
-    }
-}
-
 impl Node {
     /// Who has the driver's devices open, or why that is not known.
     pub fn holders(&self) -> Result<Vec<Holder>, Unseen> {
-        // Not read under the lock: it may take its time.
-        let reader = self.holders.lock().clone();
-        reader.map(|read| read()).ok_or_else(|| Unseen::of(self.sources.state(Source::Ebpf)))
+        self.devices.holders().ok_or_else(|| Unseen::of(self.sources.state(Source::Access)))
     }
 }
 
 impl Unseen {
-    /// By how the eBPF program stands, without which nobody follows the devices.
-    fn of(ebpf: Option<State>) -> Self {
-        let (reason, remedy) = match ebpf {
+    /// By how the source stands that follows the devices.
+    fn of(tracer: Option<State>) -> Self {
+        let (reason, remedy) = match tracer {
             Some(State::Unavailable { reason, remedy }) => (reason, remedy),
-            Some(State::Starting) => {
-                ("the eBPF program is being loaded".into(), "Ask again in a moment.".into())
+            Some(State::Starting | State::Live(_)) => {
+                ("the eBPF programs are being loaded".into(), "Ask again in a moment.".into())
             }
-            Some(State::Live(_)) => (
-                "the eBPF program hears the driver's lines and does not follow its devices".into(),
-                "get_agent_status says how it stands.".into(),
-            ),
             Some(State::Off(why)) => (why, ENABLE.into()),
             None => ("there is no eBPF program".into(), ENABLE.into()),
         };
@@ -128,14 +91,5 @@ mod tests {
         for state in [None, Some(State::Off("--ebpf off".into()))] {
             assert!(Unseen::of(state).remedy.contains("ebpf.enabled"));
         }
-    }
-
-    #[test]
-    fn a_reader_is_there_from_live_to_end() {
-        let holders = Holders::default();
-        holders.live(Arc::new(Vec::new));
-        assert!(holders.lock().is_some());
-        holders.end();
-        assert!(holders.lock().is_none());
     }
 }

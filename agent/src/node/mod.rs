@@ -1,6 +1,7 @@
 //! What one agent holds about its node, and how the sources feed it. Shared by every session of the process.
 
 mod board;
+mod devices;
 pub mod holders;
 mod kernel_log;
 mod sources;
@@ -16,7 +17,7 @@ use std::{
 };
 
 pub use board::Board;
-use holders::Holders;
+pub use devices::Devices;
 
 use crate::{
     event::{Journal, Origin, Report, Source, What},
@@ -84,8 +85,8 @@ pub struct Node {
     pub combiners: Mutex<BTreeMap<Source, Combiner>>,
     /// Written by the sources, read by `get_agent_status` and by tools that wait for a source to come up.
     pub sources: Board,
-    /// Who has the driver's devices open. Set by the source that follows them, read by [`Node::holders`].
-    pub holders: Holders,
+    /// Who has the driver's devices open. Written by the source that follows them.
+    pub devices: Devices,
     /// Set where this process is the node's recorder and not a session by itself.
     pub recorder: Option<Recorder>,
     pub started: SystemTime,
@@ -120,13 +121,18 @@ impl Node {
         // What the source saw is better than what the line's prefix says.
         let origin = if origin == Origin::Unstated { fault.origin } else { origin };
         let follows = fault.follows;
+        let (pci, pid) = (fault.pci, fault.process.pid);
         // The address of a bus loss in three lines stood in the first, which is gone: the driver's words again.
         if let (Kind::BusLoss, Some(pci)) = (fault.kind, fault.pci)
             && xid::parse(&text).is_some_and(|alone| alone.pci.is_none())
         {
             text = [format!("NVRM: The NVIDIA GPU {pci}\n").as_bytes(), &text].concat().into();
         }
+        // What a process wrote names whom it likes.
+        let by_driver = origin != Origin::User;
+        let attribute = || self.devices.attribute(time, pci, pid, task.as_ref());
+        let attribution = by_driver.then(attribute).flatten();
         let what = What::Line { text, cut };
-        Some(Report { time, source, task, what, attribution: None, origin, follows })
+        Some(Report { time, source, task, what, attribution, origin, follows })
     }
 }

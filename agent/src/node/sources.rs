@@ -75,7 +75,7 @@ impl Node {
             source,
             task: None,
             what,
-            attribution: None,
+            attribution: self.devices.attribute(time, pci, None, None),
             origin,
             follows: false,
         });
@@ -86,12 +86,13 @@ impl Node {
         let pci = PciAddress::parse(&pci);
         let what = What::Xid { pci, code, instance: MigInstance::default(), message };
         let (source, origin) = (Source::Tracepoint, Origin::Kernel);
+        let attribution = self.devices.attribute(time, pci, None, Some(&task));
         self.journal.append(Report {
             time,
             source,
             task: Some(task),
             what,
-            attribution: None,
+            attribution,
             origin,
             follows: false,
         });

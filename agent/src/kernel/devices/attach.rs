@@ -72,7 +72,11 @@ fn raw(programs: &mut Ebpf, name: &'static str) -> Result<(), TracerError> {
 
 /// By functions, or why not.
 fn functions(programs: &mut Ebpf) -> Result<(), String> {
-    let words = |error: ProgramError| refused(error).to_string();
+    let words = |error: ProgramError| match &error {
+        // Without the verifier's pages.
+        ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+        _ => refused(error).to_string(),
+    };
     let btf = Btf::from_sys_fs().map_err(|error| refused(error).to_string())?;
     for (program, function) in FUNCTIONS {
         on_function(programs, program, function, &btf).map_err(words)?;

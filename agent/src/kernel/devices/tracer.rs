@@ -93,7 +93,7 @@ impl DeviceTracer {
         let way = match &self.way {
             attach::Way::Functions => "fentry and fexit".to_owned(),
             attach::Way::Tracepoints(why) => {
-                format!("raw tracepoints sys_enter and sys_exit (fentry: {why})")
+                format!("raw tracepoints sys_enter and sys_exit (not by fentry: {why})")
             }
         };
         match &self.walked {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     event::Cursor,
-    gpu::{self, GpuError, GpuName, inventory, reading::Reader},
+    gpu::{self, GpuError, GpuName, inventory},
     mcp::{render, tool::Refusal},
     node::Node,
     xid::PciAddress,
@@ -113,17 +113,7 @@ fn point(text: &str, now: SystemTime) -> Option<SystemTime> {
 
 /// The GPUs that are asked about: all, or the one that is named.
 pub async fn gpus(node: &Node, wanted: Option<&GpuArgument>) -> Result<Vec<GpuName>, GpuError> {
-    let names = node
-        .gpu
-        .ask(|session| {
-            let count = inventory::count(session)?;
-            let name = |index| match inventory::device(session.nvml, session, index) {
-                Ok(device) => inventory::name(&device, index, &mut Reader::new(session.progress)),
-                Err(_) => GpuName { index, pci: None, uuid: None, minor: None },
-            };
-            Ok((0..count).map(name).collect::<Vec<_>>())
-        })
-        .await?;
+    let names = node.gpu.ask(inventory::names).await?;
     let Some(wanted) = wanted.map(GpuArgument::text) else { return Ok(names) };
     if let Some(name) = names.iter().find(|name| name.matches(&wanted)) {
         return Ok(vec![name.clone()]);

@@ -77,11 +77,15 @@ mod tests {
     #[track_caller]
     fn check(pid: Option<u32>, task: Option<u32>, gpu: u32, expected: Option<(KnownBy, &[u32])>) {
         let task = task.map(|pid| Task { pid, tid: pid, cgroup_id: 1, comm: String::new() });
-        let clues = Clues { time: SystemTime::UNIX_EPOCH, pid, task: task.as_ref(), gpu: Some(Device::Gpu(gpu)) };
+        let clues = Clues {
+            time: SystemTime::UNIX_EPOCH,
+            pid,
+            task: task.as_ref(),
+            gpu: Some(Device::Gpu(gpu)),
+        };
         let found = attribute(&table(), clues);
-        let found = found.map(|it| {
-            (it.known_by, it.parties.iter().map(|party| party.pid).collect::<Vec<_>>())
-        });
+        let found = found
+            .map(|it| (it.known_by, it.parties.iter().map(|party| party.pid).collect::<Vec<_>>()));
         assert_eq!(found, expected.map(|(known_by, pids)| (known_by, pids.to_vec())));
     }
 

@@ -175,7 +175,7 @@ impl Node {
             node.sources.set(Source::Access, State::Starting);
             let load = move || DeviceTracer::load(loader, buffer, majors);
             match tokio::task::spawn_blocking(load).await {
-                Ok(Ok(tracer)) => node.follow(tracer, majors).await,
+                Ok(Ok(tracer)) => node.hear_devices(tracer, majors).await,
                 Ok(Err(error)) => node.sources.set(Source::Access, error.state()),
                 Err(error) => {
                     let remedy = "Report this with the agent's log.".to_owned();
@@ -195,15 +195,11 @@ impl Node {
         })
     }
 
-    async fn follow(self: &Arc<Self>, mut tracer: DeviceTracer, majors: Majors) {
+    async fn hear_devices(self: &Arc<Self>, mut tracer: DeviceTracer, majors: Majors) {
         let maps = tracer.maps();
         let heard = Arc::new(AtomicU64::new(0));
         self.find_gpus().await;
         self.devices.state().maps = Some(Arc::clone(&maps));
-        let reader = Arc::downgrade(self);
-        self.holders.live(Arc::new(move || {
-            reader.upgrade().map_or_else(Vec::new, |node| node.devices.holders())
-        }));
         let (counted, counts) = (Arc::clone(&heard), Arc::clone(&maps));
         let how = format!("{}; pods: {}", tracer.how(), self.devices.pods.describe());
         self.sources.live(
@@ -225,7 +221,6 @@ impl Node {
         };
         let Err(error) = tracer.run(hear).await else { return };
         watching.abort();
-        self.holders.end();
         self.devices.state().maps = None;
         let reason = format!("reading the ring buffer failed: {error}");
         let remedy = "Restart the agent; report this.".to_owned();
@@ -270,7 +265,9 @@ impl Node {
             {
                 match maps.set_majors(now) {
                     Ok(()) => majors = now,
-                    Err(error) => tracing::warn!(%error, "The driver's new numbers are not known to the programs."),
+                    Err(error) => {
+                        tracing::warn!(%error, "The driver's new numbers are not known to the programs.")
+                    }
                 }
             }
             self.find_gpus().await;
@@ -313,17 +310,17 @@ impl Node {
     /// Finds out which GPU has which minor number: from NVML, else from what the driver shows in `/proc`.
     async fn find_gpus(&self) {
         let mut gpus = gpus_of_proc(&self.devices.root);
-        if let Ok(told) = self.gpu.ask(inventory::minors).await {
-            gpus.extend(told);
+        if let Ok(names) = self.gpu.ask(inventory::names).await {
+            gpus.extend(names.into_iter().filter_map(|name| name.minor.zip(name.pci)));
         }
         self.devices.state().gpus = gpus;
     }
 }
 
 impl Devices {
-    /// Who has the driver's devices open now, and what they do with them.
-    fn holders(&self) -> Vec<Holder> {
-        let Some(maps) = self.maps() else { return Vec::new() };
+    /// Who has the driver's devices open now, and what they do with them; `None` while nobody follows that.
+    pub fn holders(&self) -> Option<Vec<Holder>> {
+        let maps = self.maps()?;
         let (counted, inside) = (maps.counted(0), maps.inside());
         let (now, since_boot) = (SystemTime::now(), since_boot());
         let follow = self.state();
@@ -355,7 +352,7 @@ impl Devices {
                     .collect(),
             }
         };
-        follow.table.here().map(holder).collect()
+        Some(follow.table.here().map(holder).collect())
     }
 }
 

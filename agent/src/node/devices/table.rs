@@ -68,11 +68,8 @@ impl Table {
             }
             Did::Lost { devices, exited } => {
                 let Some(known) = self.here.get_mut(&process.pid) else { return Vec::new() };
-                let devices = if *exited {
-                    known.devices.keys().copied().collect()
-                } else {
-                    devices.clone()
-                };
+                let devices =
+                    if *exited { known.devices.keys().copied().collect() } else { devices.clone() };
                 let lost = devices.into_iter().filter_map(|device| {
                     let since = known.devices.remove(&device)?;
                     let held = since.and_then(|since| time.duration_since(since).ok());
@@ -151,7 +148,8 @@ impl Table {
     #[must_use]
     pub fn find(&self, pid: u32, time: SystemTime) -> Option<&Known> {
         let long_ago = |gone: SystemTime| time.duration_since(gone).is_ok_and(|ago| ago > LATELY);
-        let gone = || self.gone.iter().rev().find(|(at, it)| it.process.pid == pid && !long_ago(*at));
+        let gone =
+            || self.gone.iter().rev().find(|(at, it)| it.process.pid == pid && !long_ago(*at));
         self.here.get(&pid).or_else(|| gone().map(|(_, known)| known))
     }
 
@@ -233,7 +231,10 @@ mod tests {
         did(&mut table, 10, other, Did::Got(Way::Opened, vec![Device::Gpu(1)]));
         let name = "python3".to_owned();
         let devices = vec![Device::Gpu(0), Device::Gpu(3)];
-        table.correct(&[Holder { process: PYTHON, name, place: 7, devices, since: time(12) }], time(13));
+        table.correct(
+            &[Holder { process: PYTHON, name, place: 7, devices, since: time(12) }],
+            time(13),
+        );
         let known = table.find(4711, time(12)).expect("there");
         let expected = [(Device::Gpu(0), Some(time(10))), (Device::Gpu(3), Some(time(12)))];
         assert_eq!(known.devices, expected.into());
