@@ -1,5 +1,10 @@
 //! What a process asks of the driver: pure numbers → names.
 
+pub mod errno;
+mod stub;
+
+pub use stub::{is_serious, status};
+
 /// A character device of the driver's, by what it is for and not by its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Device {
