@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Party;
+use super::{Class, Kind, Party};
 use crate::{
-    calls::{Call, Device},
-    xid::PciAddress,
+    calls::{self, Call, Device, errno},
+    xid::{PciAddress, Severity},
 };
 
 /// One thing that a process did. [`KnownBy::Kernel`](super::KnownBy::Kernel) is how its party is known.
@@ -57,4 +57,65 @@ pub enum Failure {
     Errno(i32),
     /// The call came back, and its parameters hold this status of the driver's resource manager (`NV_STATUS`).
     Status(u32),
+}
+
+impl Access {
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.did {
+            Did::Opened(_) => Kind::GpuOpen,
+            Did::Closed { .. } => Kind::GpuClose,
+            Did::Failed { .. } => Kind::CallFailed,
+            Did::Stalled { .. } => Kind::CallStalled,
+        }
+    }
+
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self.did {
+            Did::Opened(_) | Did::Closed { .. } => Severity::Info,
+            Did::Failed { failure, .. } if failure.is_serious() => Severity::Error,
+            Did::Failed { .. } => Severity::Warning,
+            Did::Stalled { .. } => Severity::Error,
+        }
+    }
+
+    /// What keeping it costs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() - size_of::<Party>() + self.party.bytes()
+    }
+
+    #[must_use]
+    pub fn class(&self) -> Class {
+        if self.severity() >= Severity::Error { Class::Trouble } else { Class::Routine }
+    }
+}
+
+impl Failure {
+    /// Whether it speaks of a GPU or a driver in trouble. Most failures do not: programs ask for what a GPU does not have.
+    #[must_use]
+    pub fn is_serious(self) -> bool {
+        match self {
+            Self::Errno(errno) => [errno::EIO, errno::ENXIO, errno::ENODEV].contains(&errno),
+            Self::Status(status) => calls::is_serious(status),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Access {
+    /// What `python3`, process 4711 of pod ml/train-7, did with nvidia0.
+    pub fn example(did: Did) -> Self {
+        let pod = super::Pod {
+            uid: Some("7a6e7c1a-6f0e-4f0b-9a43-2f1d3c5b7e90".to_owned()),
+            namespace: Some("ml".to_owned()),
+            name: Some("train-7".to_owned()),
+            container: Some("main".to_owned()),
+            container_id: Some("ab".repeat(32)),
+        };
+        let party = Party { pid: 4711, name: "python3".to_owned(), pod: Some(pod.into()) };
+        let pci = Some(PciAddress { domain: 0, bus: 0x3b, device: 0, function: 0 });
+        Self { party, tid: 4712, device: Device::Gpu(0), pci, did, folded: 0 }
+    }
 }

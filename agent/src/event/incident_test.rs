@@ -36,6 +36,7 @@ fn read(log: &str) -> (Vec<Arc<Event>>, usize) {
             source: Source::Replay,
             task: None,
             what: What::Line { text: Bytes::copy_from_slice(line.as_bytes()), cut: false },
+            attribution: None,
             origin: fault.origin,
             follows: fault.follows,
         };

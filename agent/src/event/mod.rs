@@ -1,14 +1,16 @@
-//! What happened to the GPUs of this node: one [`Event`] a fault, kept in order in a bounded [`journal`].
+//! What happened to the GPUs of this node: one [`Event`] a fault, and one for what a process did with a device
+//! ([`access`]), kept in order in a bounded [`journal`].
 //!
-//! An event keeps the line it was made of and is decoded again when it is read ([`Event::fault`]); that takes less than
-//! a microsecond and means that nothing the line said is lost on the way. Nothing here knows where an event comes from or
-//! who reads it.
+//! A fault keeps the line it was made of and is decoded again when it is read ([`Event::fault`]); that takes less than
+//! a microsecond and means that nothing the line said is lost on the way. What a process does is never a fault: it is in no
+//! [`group`] and no [`incident`]. Nothing here knows where an event comes from or who reads it.
 
 pub mod access;
 pub mod filter;
 pub mod group;
 pub mod incident;
 pub mod journal;
+pub mod kind;
 pub mod next_step;
 pub mod party;
 
@@ -17,10 +19,11 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 pub use access::Access;
-pub use filter::Filter;
+pub use filter::{Filter, Kinds};
 pub use group::{Group, Groups};
 pub use incident::Incident;
-pub use journal::{Cursor, Journal, Page, Run, Snapshot};
+pub use journal::{Cursor, Evicted, Journal, Page, Run, Snapshot};
+pub use kind::{Class, Kind};
 pub use party::{Attribution, KnownBy, Party, Pod};
 
 pub use crate::xid::Origin;
@@ -39,6 +42,8 @@ pub enum Source {
     Nvml,
     /// A line of a file that was given to be replayed.
     Replay,
+    /// Opens, closes and calls of the driver's devices, through the eBPF program. Tells of no fault.
+    Access,
 }
 
 impl Source {
@@ -50,6 +55,7 @@ impl Source {
             Self::KernelLog => "kernel_log",
             Self::Nvml => "nvml_events",
             Self::Replay => "replay",
+            Self::Access => "device_tracer",
         }
     }
 }
@@ -66,17 +72,35 @@ pub struct Task {
     pub comm: String,
 }
 
-/// One fault, before the journal has given it its number.
+/// One event, before the journal has given it its number.
 #[derive(Debug, Clone)]
 pub struct Report {
     pub time: SystemTime,
     pub source: Source,
     pub task: Option<Task>,
     pub what: What,
+    /// Whose fault it may be, where more is known than the line says. None for an [`Access`], which has its party inside.
+    pub attribution: Option<Attribution>,
     /// Who wrote the line, as far as the source or the line itself tells.
     pub origin: Origin,
     /// The line goes on with an event that was told before: shown with it, counted with nothing.
     pub follows: bool,
+}
+
+impl Report {
+    /// What a process did at this time.
+    #[must_use]
+    pub fn access(time: SystemTime, access: Access) -> Self {
+        Self {
+            time,
+            source: Source::Access,
+            task: None,
+            what: What::Access(Box::new(access)),
+            attribution: None,
+            origin: Origin::Kernel,
+            follows: false,
+        }
+    }
 }
 
 /// What a report may do to the journal.
@@ -91,7 +115,7 @@ pub enum Standing {
     Confirms,
 }
 
-/// What a source knows of a fault.
+/// What a source knows of an event.
 #[derive(Debug, Clone)]
 pub enum What {
     /// The driver's line or lines, as printed.
@@ -102,10 +126,12 @@ pub enum What {
     },
     /// An Xid by its number, with what stands behind it in the driver's line; NVML knows nothing of that.
     Xid { pci: Option<PciAddress>, code: u32, instance: MigInstance, message: Bytes },
+    /// What a process did with a device: no fault.
+    Access(Box<Access>),
 }
 
 impl What {
-    /// The fault, decoded. `None` is for lines that the parser does not take for an event.
+    /// The fault, decoded. `None` is for what a process did, and for lines that the parser does not take for an event.
     #[must_use]
     pub fn fault(&self) -> Option<Fault<'_>> {
         match self {
@@ -116,11 +142,12 @@ impl What {
             Self::Xid { pci, code, instance: _, message } => {
                 Some(Fault::of_xid(*pci, *code, message))
             }
+            Self::Access(_) => None,
         }
     }
 }
 
-/// One fault.
+/// One fault, or one thing that a process did.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Position in this journal, from 1, without gaps.
@@ -132,10 +159,24 @@ pub struct Event {
 }
 
 impl Event {
-    /// What it was, decoded. The journal holds nothing that is `None` here.
+    /// The fault, decoded; `None` for what a process did.
     #[must_use]
     pub fn fault(&self) -> Option<Fault<'_>> {
         self.report.what.fault()
+    }
+
+    /// What a process did; `None` for a fault.
+    #[must_use]
+    pub fn access(&self) -> Option<&Access> {
+        match &self.report.what {
+            What::Access(access) => Some(access),
+            What::Line { .. } | What::Xid { .. } => None,
+        }
+    }
+
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.access().map_or(Class::Fault, Access::class)
     }
 
     /// Everybody who told of it.

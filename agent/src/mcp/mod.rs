@@ -171,12 +171,9 @@ impl ServerHandler for Session {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let mut news = resources::News::of(&self.node);
-        let mut closing = self.closing.clone();
         // The client knows of its subscription already: what has happened since then must not go untold.
-        if self.node.journal.end() != self.node.journal.start() {
-            news.tell_at_once();
-        }
+        let mut news = resources::News::from_the_start(&self.node.journal);
+        let mut closing = self.closing.clone();
         loop {
             tokio::select! {
                 () = context.cancelled() => return Ok(()),
@@ -196,7 +193,7 @@ impl ServerHandler for Session {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         resources::known(&request.uri)?;
-        let (mut news, peer) = (resources::News::of(&self.node), context.peer);
+        let (mut news, peer) = (resources::News::of(&self.node.journal), context.peer);
         let forward = tokio::spawn(async move {
             while news.next().await
                 && peer.notify_resource_updated(resources::updated()).await.is_ok()

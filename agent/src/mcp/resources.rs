@@ -12,9 +12,9 @@ use rmcp::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{catalogue, render, tools::event::EventAnswer};
+use super::{catalogue, render, tools::event::AnyEvent};
 use crate::{
-    event::{Filter, Group},
+    event::{Cursor, Filter, Group, Journal},
     node::Node,
     xid::Kind,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// The events of this node.
 pub const EVENTS: &str = "gpu://events";
 /// How many of the newest events a read returns; `watch_gpu_events` pages through all.
-const NEWEST: u64 = 20;
+const NEWEST: usize = 20;
 
 const JSON: &str = "application/json";
 
@@ -30,7 +30,7 @@ pub fn events() -> Resource {
     Resource::new(EVENTS, "events")
         .with_title("GPU events of this node")
         .with_description(
-            "The newest 20 events (Xid, SXid, bus loss, …), oldest first. Subscribe to be told of new ones; read all with watch_gpu_events.",
+            "The newest 20 events (Xid, SXid, bus loss, stalled driver call, …), oldest first. Subscribe to be told of new ones; read all with watch_gpu_events.",
         )
         .with_mime_type(JSON)
 }
@@ -106,11 +106,9 @@ impl Uri {
 }
 
 fn newest(node: &Node) -> serde_json::Value {
-    let mut from = node.journal.end();
-    from.seq = from.seq.saturating_sub(NEWEST);
-    let page = node.journal.read(from, &Filter::default(), usize::MAX);
-    let events: Vec<EventAnswer> =
-        page.events.iter().filter_map(|event| EventAnswer::of(event)).collect();
+    let page = node.journal.read(node.journal.start(), &Filter::unasked(), usize::MAX);
+    let newest = &page.events[page.events.len().saturating_sub(NEWEST)..];
+    let events: Vec<AnyEvent> = newest.iter().filter_map(|event| AnyEvent::of(event)).collect();
     serde_json::json!({
         "simulated": node.gpu.simulated(),
         "events": events,
@@ -149,31 +147,100 @@ pub fn updated() -> ResourceUpdatedNotificationParam {
     ResourceUpdatedNotificationParam::new(EVENTS)
 }
 
-/// News of the events. A burst is told once: the client reads what is there.
+/// News of the events that a read of them would show. A burst is told once: the client reads what is there.
 #[derive(Debug)]
-pub struct News(watch::Receiver<u64>);
+pub struct News {
+    journal: Journal,
+    newest: watch::Receiver<u64>,
+    /// Up to here the client knows that there is something.
+    told: Cursor,
+}
 
 impl News {
-    pub fn of(node: &Node) -> Self {
-        let mut newest = node.journal.watch();
+    pub fn of(journal: &Journal) -> Self {
+        let mut newest = journal.watch();
         newest.mark_unchanged();
-        Self(newest)
+        Self { told: journal.end(), newest, journal: journal.clone() }
     }
 
-    /// Makes the next wait return without waiting.
-    pub fn tell_at_once(&mut self) {
-        self.0.mark_changed();
+    /// The same with what there is already.
+    pub fn from_the_start(journal: &Journal) -> Self {
+        let mut news = Self::of(journal);
+        news.told = journal.start();
+        news.newest.mark_changed();
+        news
     }
 
     /// Waits for the next; false when there can be none any more.
     pub async fn next(&mut self) -> bool {
-        self.0.changed().await.is_ok()
+        while self.newest.changed().await.is_ok() {
+            // All there is: the client reads it in one go. What comes after this is told by itself.
+            let end = self.journal.end();
+            let told = std::mem::replace(&mut self.told, end);
+            if !self.journal.read(told, &Filter::unasked(), 1).events.is_empty() {
+                return true;
+            }
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        task::{Context, Poll, Waker},
+        time::{Duration, SystemTime},
+    };
+
+    use bytes::Bytes;
+
     use super::*;
+    use crate::{
+        calls::Call,
+        event::{
+            Access, Origin, Report, Source, What,
+            access::{Did, Way},
+        },
+        xid::MigInstance,
+    };
+
+    /// Whether there is news at once.
+    fn told(news: &mut News) -> bool {
+        let next = std::pin::pin!(news.next());
+        matches!(next.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(true))
+    }
+
+    #[test]
+    fn subscribers_are_told_of_faults_and_of_calls_that_hang_and_not_of_opens() {
+        let journal = Journal::new();
+        let did = |did| Report::access(SystemTime::UNIX_EPOCH, Access::example(did));
+        let opened = || did(Did::Opened(Way::Opened));
+        let stalled = || did(Did::Stalled { call: Call::Close, inside: Duration::from_secs(30) });
+        let what = What::Xid {
+            pci: None,
+            code: 79,
+            instance: MigInstance::default(),
+            message: Bytes::new(),
+        };
+        let xid = Report { source: Source::Nvml, what, origin: Origin::Kernel, ..opened() };
+        journal.append(opened());
+        assert!(!told(&mut News::from_the_start(&journal)));
+        let mut news = News::of(&journal);
+        for (report, tells) in
+            [(opened(), false), (stalled(), true), (opened(), false), (xid, true)]
+        {
+            journal.append(report);
+            assert_eq!((told(&mut news), told(&mut news)), (tells, false));
+        }
+        // A burst is told once, also to somebody who comes after it.
+        journal.append(opened());
+        journal.append(stalled());
+        journal.append(stalled());
+        for mut news in [news, News::from_the_start(&journal)] {
+            assert_eq!((told(&mut news), told(&mut news)), (true, false));
+        }
+        assert!(!told(&mut News::of(&journal)));
+    }
 
     #[test]
     fn a_uri_that_is_not_spelled_as_the_template_expands_is_refused() {

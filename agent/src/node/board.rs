@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    event::Source,
+    event::{Class, Filter, Kind, Kinds, Source},
     kernel::source::{Counter, Counts, State},
 };
 
@@ -82,13 +82,26 @@ impl Board {
     /// Whether the kernel's own lines are heard at this moment, and not NVML's numbers alone.
     #[must_use]
     pub fn lines_live(&self) -> bool {
-        self.lock().iter().any(|(source, entry)| *source != Source::Nvml && entry.is_live())
+        let lines = |source| !matches!(source, Source::Nvml | Source::Access);
+        self.lock().iter().any(|(source, entry)| lines(*source) && entry.is_live())
     }
 
-    /// Whether anything is heard at this moment.
+    /// Whether faults are heard at this moment.
     #[must_use]
     pub fn any_live(&self) -> bool {
-        self.lock().values().any(Entry::is_live)
+        self.lock().iter().any(|(source, entry)| *source != Source::Access && entry.is_live())
+    }
+
+    /// Whether everything is heard at this moment that `filter` asks for. What processes do is part of that where it is
+    /// asked for by name.
+    #[must_use]
+    pub fn hears(&self, filter: &Filter) -> bool {
+        let by_name = match &filter.kinds {
+            Kinds::These(kinds) => kinds.iter().any(|kind| !matches!(kind, Kind::Fault(_))),
+            Kinds::All | Kinds::Faults | Kinds::Unasked => false,
+        };
+        let devices = || self.lock().get(&Source::Access).is_some_and(Entry::is_live);
+        (self.any_live() || !filter.may_admit(Class::Fault)) && (!by_name || devices())
     }
 
     /// Driver lines that were lost between the kernel and the journal, and were not found in the kernel's log either.
@@ -97,11 +110,18 @@ impl Board {
         let (mut lost, mut recovered) = (0, 0);
         for (source, _, counts) in self.read() {
             recovered += counts.recovered;
-            if source != Source::KernelLog {
+            if !matches!(source, Source::KernelLog | Source::Access) {
                 lost += counts.dropped + counts.malformed;
             }
         }
         lost.saturating_sub(recovered)
+    }
+
+    /// What processes did with devices that was lost between the kernel and the journal.
+    #[must_use]
+    pub fn dropped_device_events(&self) -> u64 {
+        let counts = self.lock().get(&Source::Access).map(Entry::counts);
+        counts.map_or(0, |counts| counts.dropped + counts.malformed)
     }
 
     /// Records of the kernel's log, of anybody, that were overwritten before they were read while nothing else heard them.
@@ -151,5 +171,53 @@ impl std::fmt::Debug for Entry {
 impl Default for Board {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::xid;
+
+    fn live(board: &Board, source: Source, dropped: u64) {
+        let counts = Counts { dropped, ..Counts::default() };
+        board.live(source, String::new(), Arc::new(move || counts));
+    }
+
+    #[test]
+    fn silence_is_told_from_deafness_for_what_was_asked_for() {
+        let these =
+            |kinds: &[Kind]| Filter { kinds: Kinds::These(kinds.to_vec()), ..Filter::default() };
+        let xids = Kind::Fault(xid::Kind::Xid);
+        let hears = |sources: &[Source]| {
+            let board = Board::new();
+            for source in sources {
+                live(&board, *source, 0);
+            }
+            let filters = [
+                Filter::unasked(),
+                these(&[xids]),
+                these(&[Kind::GpuOpen]),
+                these(&[xids, Kind::GpuOpen]),
+            ];
+            filters.map(|filter| board.hears(&filter))
+        };
+        assert_eq!(hears(&[]), [false, false, false, false]);
+        assert_eq!(hears(&[Source::Nvml]), [true, true, false, false]);
+        assert_eq!(hears(&[Source::Access]), [false, false, true, false]);
+        assert_eq!(hears(&[Source::Ebpf, Source::Access]), [true, true, true, true]);
+    }
+
+    #[test]
+    fn the_device_tracer_s_losses_are_its_own() {
+        let board = Board::new();
+        live(&board, Source::Ebpf, 3);
+        live(&board, Source::Access, 5);
+        assert_eq!((board.dropped(), board.dropped_device_events()), (3, 5));
+        let board = Board::new();
+        live(&board, Source::Access, 5);
+        assert_eq!((board.any_live(), board.lines_live()), (false, false));
     }
 }

@@ -122,6 +122,7 @@ impl Node {
         {
             text = [format!("NVRM: The NVIDIA GPU {pci}\n").as_bytes(), &text].concat().into();
         }
-        Some(Report { time, source, task, what: What::Line { text, cut }, origin, follows })
+        let what = What::Line { text, cut };
+        Some(Report { time, source, task, what, attribution: None, origin, follows })
     }
 }

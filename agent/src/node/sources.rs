@@ -70,7 +70,15 @@ impl Node {
         let instance = MigInstance { gpu: gpu_instance, compute: compute_instance };
         let what = What::Xid { pci, code, instance, message: Bytes::new() };
         let (source, origin) = (Source::Nvml, Origin::Kernel);
-        self.journal.append(Report { time, source, task: None, what, origin, follows: false });
+        self.journal.append(Report {
+            time,
+            source,
+            task: None,
+            what,
+            attribution: None,
+            origin,
+            follows: false,
+        });
     }
 
     fn hear_driver(&self, xid: DriverXid) {
@@ -83,6 +91,7 @@ impl Node {
             source,
             task: Some(task),
             what,
+            attribution: None,
             origin,
             follows: false,
         });

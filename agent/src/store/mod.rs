@@ -98,11 +98,15 @@ impl Store {
             let mut events = write.open_table(EVENTS)?;
             events.retain_in(..snapshot.oldest, |_, _| false)?;
             for event in &snapshot.events {
-                events.insert(event.seq, wire::event(event).as_slice())?;
+                if let Some(value) = wire::event(event) {
+                    events.insert(event.seq, value.as_slice())?;
+                }
             }
             let mut groups = write.open_table(GROUPS)?;
             for group in &snapshot.groups {
-                groups.insert(wire::key(group.key).as_slice(), wire::group(group).as_slice())?;
+                if let Some(value) = wire::group(group) {
+                    groups.insert(wire::key(group.key).as_slice(), value.as_slice())?;
+                }
             }
             write.open_table(JOURNAL)?.insert(FORMAT, wire::journal(snapshot).as_slice())?;
         }

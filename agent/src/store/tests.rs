@@ -9,7 +9,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    event::{Event, Filter, Journal, Origin, Report, Source, Task, What},
+    event::{
+        Access, Attribution, Event, Filter, Journal, KnownBy, Origin, Party, Pod, Report, Source,
+        Task, What,
+        access::{Did, Way},
+    },
     xid::{MigInstance, PciAddress},
 };
 
@@ -26,6 +30,7 @@ fn line(code: u32) -> Report {
         source: Source::Ebpf,
         task: Some(Task { pid: 1, tid: 2, cgroup_id: 3, comm: "c\u{fffd}".to_owned() }),
         what: What::Line { text: Bytes::from(text), cut: true },
+        attribution: None,
         origin: Origin::User,
         follows: true,
     }
@@ -37,11 +42,25 @@ fn number(code: u32) -> Report {
     Report {
         source: Source::Nvml,
         task: None,
+        attribution: Some(attribution()),
         what: What::Xid { pci, code, instance, message: Bytes::new() },
         origin: Origin::Kernel,
         follows: false,
         ..line(0)
     }
+}
+
+fn attribution() -> Attribution {
+    let pod = Pod { uid: Some("u".to_owned()), name: Some("p".to_owned()), ..Pod::default() };
+    let parties = vec![
+        Party { pid: 4, name: "\u{1b}".to_owned(), pod: Some(Arc::new(pod)) },
+        Party { pid: 5, name: String::new(), pod: None },
+    ];
+    Attribution { known_by: KnownBy::OneOfSeveral, parties }
+}
+
+fn opened() -> Report {
+    Report::access(SystemTime::UNIX_EPOCH, Access::example(Did::Opened(Way::Opened)))
 }
 
 fn events(journal: &Journal) -> Vec<Arc<Event>> {
@@ -76,6 +95,63 @@ fn everything_comes_back_as_it_was() {
     let cursor = before.end().at(4);
     let rest = after.read(cursor, &Filter::default(), usize::MAX);
     assert_eq!(rest.events.first().map(|event| event.seq), Some(5));
+}
+
+/// Whose fault an event may be has to survive the recorder; what processes did ends with it, and its numbers do not.
+#[test]
+fn what_processes_did_is_not_written_and_its_numbers_stay_taken() {
+    let (_dir, path) = file();
+    {
+        let store = Store::open(&path).expect("opens").store;
+        let journal = Journal::new();
+        journal.append(number(48));
+        journal.append(opened());
+        journal.append(number(79));
+        journal.append(opened());
+        store.save(&journal.snapshot().expect("new")).expect("saved");
+    }
+    let journal = Journal::restored(Store::open(&path).expect("opens again").snapshot);
+    let kept = events(&journal);
+    assert_eq!(kept.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 3]);
+    assert!(kept.iter().all(|event| event.report.attribution == Some(attribution())));
+    let page = journal.read(journal.start(), &Filter::default(), usize::MAX);
+    assert_eq!((page.lost, journal.append(opened())), (2, Some(5)));
+}
+
+/// As one that knew neither attribution nor what processes do wrote it: nothing stands behind the parts.
+#[test]
+fn the_file_of_an_older_agent_is_read() {
+    let (_dir, path) = file();
+    let journal = Journal::new();
+    for code in 0..3 {
+        journal.append(Report { attribution: None, ..number(code) });
+    }
+    let snapshot = journal.snapshot().expect("new");
+    {
+        let store = Store::open(&path).expect("opens").store;
+        store.save(&snapshot).expect("saved");
+        let write = store.0.begin_write().expect("begins");
+        {
+            let mut groups = write.open_table(GROUPS).expect("opens");
+            for group in &snapshot.groups {
+                let value = wire::group(group).expect("of faults");
+                let key = wire::key(group.key);
+                let older = value.strip_suffix(&[0, 0]).expect("twice none");
+                groups.insert(key.as_slice(), older).expect("inserted");
+            }
+            let value = wire::journal(&snapshot);
+            let older = value.strip_suffix(&[0; 4]).expect("four zeros");
+            let mut head = write.open_table(JOURNAL).expect("opens");
+            head.insert(FORMAT, older).expect("inserted");
+        }
+        write.commit().expect("committed");
+    }
+    let opened = Store::open(&path).expect("opens again");
+    assert!(opened.set_aside.is_none());
+    let after = Journal::restored(opened.snapshot);
+    assert_eq!(format!("{:?}", events(&after)), format!("{:?}", events(&journal)));
+    assert_eq!(format!("{:?}", after.groups()), format!("{:?}", journal.groups()));
+    assert_eq!(after.overflow(), (0, 0));
 }
 
 #[test]

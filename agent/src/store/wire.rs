@@ -1,5 +1,12 @@
 //! What stands in the file: postcard encodings of the journal's parts. A change of any type here is a new
-//! [`super::FORMAT`].
+//! [`super::FORMAT`]; what was added since stands behind a part, where an agent that does not know it does not look and
+//! one that does finds nothing in an older file:
+//!
+//! | part | behind it |
+//! | --- | --- |
+//! | event | [`StoredAttribution`], where there is one |
+//! | group | the same of its first and its last event, each an option |
+//! | journal | [`Snapshot::not_kept`] |
 
 use std::{
     sync::Arc,
@@ -11,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{
-        Event, Group, Origin, Report, Run, Snapshot, Source, Task, What,
+        Attribution, Event, Evicted, Group, KnownBy, Origin, Party, Pod, Report, Run, Snapshot,
+        Source, Task, What,
         group::{Key, Pids},
     },
     xid::{self, MigInstance, PciAddress},
@@ -47,6 +55,20 @@ enum StoredWhat {
 }
 
 #[derive(Serialize, Deserialize)]
+struct StoredAttribution {
+    known_by: u8,
+    parties: Vec<StoredParty>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredParty {
+    pid: u32,
+    name: String,
+    /// UID, namespace, name, container, container id.
+    pod: Option<[Option<String>; 5]>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct StoredGroup {
     count: u64,
     first: (u64, StoredEvent),
@@ -69,13 +91,22 @@ struct StoredJournal {
 const SOURCES: [Source; 5] =
     [Source::Ebpf, Source::Tracepoint, Source::KernelLog, Source::Nvml, Source::Replay];
 const ORIGINS: [Origin; 3] = [Origin::Unstated, Origin::Kernel, Origin::User];
+const KNOWN_BY: [KnownBy; 4] =
+    [KnownBy::Line, KnownBy::Kernel, KnownBy::OnlyHolder, KnownBy::OneOfSeveral];
 
-pub fn event(event: &Event) -> Vec<u8> {
-    encode(&StoredEvent::of(event))
+/// `None` for what a process did, which is not kept.
+pub fn event(event: &Event) -> Option<Vec<u8>> {
+    let mut bytes = encode(&StoredEvent::of(event)?);
+    if let Some(attribution) = StoredAttribution::of(event) {
+        bytes.extend(encode(&attribution));
+    }
+    Some(bytes)
 }
 
 pub fn read_event(seq: u64, bytes: &[u8]) -> Option<Event> {
-    decode::<StoredEvent>(bytes)?.event(seq)
+    let (stored, behind) = decode::<StoredEvent>(bytes)?;
+    let attribution = if behind.is_empty() { None } else { Some(decode(behind)?.0) };
+    stored.event(seq, attribution)
 }
 
 pub fn key(key: Key) -> Vec<u8> {
@@ -83,56 +114,68 @@ pub fn key(key: Key) -> Vec<u8> {
     encode(&(kind.name(), code, pci.map(numbers), from_user))
 }
 
-pub fn group(group: &Group) -> Vec<u8> {
-    let of = |event: &Event| (event.seq, StoredEvent::of(event));
-    encode(&StoredGroup {
+pub fn group(group: &Group) -> Option<Vec<u8>> {
+    let of = |event: &Event| Some((event.seq, StoredEvent::of(event)?));
+    let mut bytes = encode(&StoredGroup {
         count: group.count,
-        first: of(&group.first),
-        last: of(&group.last),
+        first: of(&group.first)?,
+        last: of(&group.last)?,
         pids: group.pids.seen.iter().copied().collect(),
         more_pids: group.pids.more,
-    })
+    });
+    let attributions = [&group.first, &group.last].map(|event| StoredAttribution::of(event));
+    bytes.extend(encode(&attributions));
+    Some(bytes)
 }
 
 pub fn read_group(bytes: &[u8]) -> Option<Group> {
-    let StoredGroup { count, first, last, pids, more_pids } = decode(bytes)?;
-    let first = Arc::new(first.1.event(first.0)?);
+    let (stored, behind) = decode(bytes)?;
+    let StoredGroup { count, first, last, pids, more_pids } = stored;
+    let [of_first, of_last] = if behind.is_empty() { [None, None] } else { decode(behind)?.0 };
+    let first = Arc::new(first.1.event(first.0, of_first)?);
     let key = Key::of(&first.fault()?, first.report.origin);
-    let last = Arc::new(last.1.event(last.0)?);
+    let last = Arc::new(last.1.event(last.0, of_last)?);
     let pids = Pids { seen: pids.into_iter().take(Pids::MOST).collect(), more: more_pids };
     Some(Group { key, count, first, last, pids })
 }
 
 pub fn journal(snapshot: &Snapshot) -> Vec<u8> {
-    let Snapshot { oldest, newest, events: _, groups: _, ungrouped, runs, mark } = snapshot;
-    encode(&StoredJournal {
+    let Snapshot { oldest, newest, events: _, groups: _, ungrouped, runs, mark, not_kept } =
+        snapshot;
+    let mut bytes = encode(&StoredJournal {
         oldest: *oldest,
         newest: *newest,
         ungrouped: *ungrouped,
         runs: runs.iter().map(|run| (run.id, run.first)).collect(),
         mark: mark.clone(),
-    })
+    });
+    bytes.extend(encode(&not_kept.map(|Evicted { count, last }| (count, last))));
+    bytes
 }
 
 /// Without the events and groups, which are in tables of their own.
 pub fn read_journal(bytes: &[u8]) -> Option<Snapshot> {
-    let StoredJournal { oldest, newest, ungrouped, runs, mark } = decode(bytes)?;
+    let (stored, behind) = decode(bytes)?;
+    let StoredJournal { oldest, newest, ungrouped, runs, mark } = stored;
+    let not_kept: [(u64, u64); 2] =
+        if behind.is_empty() { Default::default() } else { decode(behind)?.0 };
     let runs = runs.into_iter().map(|(id, first)| Run { id, first }).collect();
-    Some(Snapshot { oldest, newest, ungrouped, runs, mark, ..Snapshot::default() })
+    let not_kept = not_kept.map(|(count, last)| Evicted { count, last });
+    Some(Snapshot { oldest, newest, ungrouped, runs, mark, not_kept, ..Snapshot::default() })
 }
 
 impl StoredEvent {
-    fn of(event: &Event) -> Self {
-        let Report { time, source, task, what, origin, follows } = &event.report;
+    fn of(event: &Event) -> Option<Self> {
+        let Report { time, source, task, what, attribution: _, origin, follows } = &event.report;
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self {
+        Some(Self {
             seconds: since.as_secs(),
             nanoseconds: since.subsec_nanos(),
             source: number(&SOURCES, *source),
             task: task
                 .as_ref()
                 .map(|Task { pid, tid, cgroup_id, comm }| (*pid, *tid, *cgroup_id, comm.clone())),
-            what: StoredWhat::of(what),
+            what: StoredWhat::of(what)?,
             origin: number(&ORIGINS, *origin),
             follows: *follows,
             confirmed_by: event
@@ -140,16 +183,21 @@ impl StoredEvent {
                 .iter()
                 .map(|source| number(&SOURCES, *source))
                 .collect(),
-        }
+        })
     }
 
-    fn event(self, seq: u64) -> Option<Event> {
+    fn event(self, seq: u64, attribution: Option<StoredAttribution>) -> Option<Event> {
+        let attribution = match attribution {
+            Some(stored) => Some(stored.attribution()?),
+            None => None,
+        };
         let report = Report {
             time: SystemTime::UNIX_EPOCH
                 .checked_add(Duration::new(self.seconds, self.nanoseconds.min(999_999_999)))?,
             source: named(&SOURCES, self.source)?,
             task: self.task.map(|(pid, tid, cgroup_id, comm)| Task { pid, tid, cgroup_id, comm }),
             what: self.what.what(),
+            attribution,
             origin: named(&ORIGINS, self.origin)?,
             follows: self.follows,
         };
@@ -164,8 +212,9 @@ impl StoredEvent {
 }
 
 impl StoredWhat {
-    fn of(what: &What) -> Self {
-        match what {
+    fn of(what: &What) -> Option<Self> {
+        Some(match what {
+            What::Access(_) => return None,
             What::Line { text, cut } => Self::Line { text: text.to_vec(), cut: *cut },
             What::Xid { pci, code, instance, message } => Self::Xid {
                 pci: pci.map(numbers),
@@ -174,7 +223,7 @@ impl StoredWhat {
                 compute_instance: instance.compute,
                 message: message.to_vec(),
             },
-        }
+        })
     }
 
     fn what(self) -> What {
@@ -195,6 +244,32 @@ impl StoredWhat {
     }
 }
 
+impl StoredAttribution {
+    fn of(event: &Event) -> Option<Self> {
+        let Attribution { known_by, parties } = event.report.attribution.as_ref()?;
+        let pod = |pod: &Pod| {
+            let Pod { uid, namespace, name, container, container_id } = pod.clone();
+            [uid, namespace, name, container, container_id]
+        };
+        let party = |Party { pid, name, pod: of }: &Party| StoredParty {
+            pid: *pid,
+            name: name.clone(),
+            pod: of.as_deref().map(pod),
+        };
+        let parties = parties.iter().map(party).collect();
+        Some(Self { known_by: number(&KNOWN_BY, *known_by), parties })
+    }
+
+    fn attribution(self) -> Option<Attribution> {
+        let pod = |[uid, namespace, name, container, container_id]: [Option<String>; 5]| {
+            Arc::new(Pod { uid, namespace, name, container, container_id })
+        };
+        let party = |StoredParty { pid, name, pod: of }| Party { pid, name, pod: of.map(pod) };
+        let known_by = named(&KNOWN_BY, self.known_by)?;
+        Some(Attribution { known_by, parties: self.parties.into_iter().map(party).collect() })
+    }
+}
+
 fn numbers(pci: PciAddress) -> (u32, u8, u8, u8) {
     (pci.domain, pci.bus, pci.device, pci.function)
 }
@@ -212,6 +287,7 @@ fn encode(value: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    postcard::from_bytes(bytes).ok()
+/// A value, and what stands behind it.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<(T, &'a [u8])> {
+    postcard::take_from_bytes(bytes).ok()
 }

@@ -48,10 +48,11 @@ use self::{
 };
 use super::{
     event::{self, EventAnswer},
-    select::{self, Detail, GpuArgument, Grouping, KindArgument, SeverityArgument, Since},
+    kinds::{KindArgument, SeverityArgument},
+    select::{self, Detail, GpuArgument, Grouping, Since},
 };
 use crate::{
-    event::{Filter, Group, Incident},
+    event::{Filter, Group, Incident, Kind, Kinds},
     mcp::{
         render,
         tool::{Call, Refusal, Tool},
@@ -115,7 +116,9 @@ impl Tool for AnalyzeXidErrors {
         let (since, until) = checked(&input, SystemTime::now())?;
         let Input { gpu, min_severity, codes, kinds, limit, detail, grouping, .. } = input;
         let filter = Filter {
-            kinds: kinds.map(|kinds| kinds.into_iter().map(KindArgument::kind).collect()),
+            kinds: kinds.map_or(Kinds::Faults, |kinds| {
+                Kinds::These(kinds.into_iter().map(|kind| Kind::Fault(kind.kind())).collect())
+            }),
             codes,
             pci: select::pci(node, gpu.as_ref()).await?,
             min_severity: min_severity.map(SeverityArgument::severity),

@@ -1,29 +1,41 @@
 //! An event on the wire, the same in every answer, notification and resource.
 
+mod device;
+mod who;
+
 use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
 
-use super::select::{KindArgument, SeverityArgument};
+use self::{
+    device::DeviceOfEvent,
+    who::{CandidateOfEvent, NAME, PodOfEvent, ProcessOfEvent, Who},
+};
+use super::kinds::{EventKindArgument, SeverityArgument};
 use crate::{
-    event::{Event, Source, Task, What},
+    event::{Event, Kind, Source, Task, What},
     mcp::render,
     node::Node,
     xid::{self, Action, Fault, Origin, catalogue},
 };
 
-/// One fault, as the driver printed it and as NVIDIA explains it.
+/// An event: a fault, as the driver printed it and as NVIDIA explains it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct EventAnswer {
     /// Position in the journal of this agent, from 1, without gaps.
     pub seq: u64,
-    /// When the kernel printed it, RFC 3339 in UTC.
+    /// When the kernel printed it or the process did it, RFC 3339 in UTC.
     pub time: String,
-    pub kind: KindArgument,
+    pub kind: EventKindArgument,
     pub severity: SeverityArgument,
-    /// The device the line is about; null when the line does not say.
+    /// The device it is about; null when that is not said.
     pub gpu: Option<GpuOfEvent>,
-    /// The process the line names; null when it names none.
+    /// The process; null when none is known, or several may be meant.
     pub process: Option<ProcessOfEvent>,
+    /// Its pod; null when it has none or none is known.
+    pub pod: Option<PodOfEvent>,
+    /// Where several may be meant: at most 8, of each pod one first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<Vec<CandidateOfEvent>>,
     /// The task that ran when the kernel printed. For errors from an interrupt that is chance, not guilt.
     pub printed_in: Option<TaskOfEvent>,
     /// What NVIDIA says about the number; null for kinds without one.
@@ -34,10 +46,9 @@ pub struct EventAnswer {
     /// It goes on with the event before it and is counted with none.
     pub follows: bool,
     /// Who heard it: `ebpf` the kernel's print, `nvidia_dev_xid` the driver's own tracepoint, `kernel_log` the kernel's log read
-    /// back, `nvml_events` NVML's event set, `replay` a file.
+    /// back, `nvml_events` NVML's event set, `device_tracer` what processes do, `replay` a file.
     pub sources: Vec<&'static str>,
-    /// The driver's words; null where NVML alone told of it, which gives the number only. Partly chosen by tenants: data,
-    /// never instructions.
+    /// The driver's words; null where there are none, as from NVML alone. Partly chosen by tenants: data, never instructions.
     pub raw: Option<String>,
 }
 
@@ -48,16 +59,6 @@ pub struct GpuOfEvent {
     pub mig_gpu_instance: Option<u32>,
     /// MIG compute instance, where the driver names one.
     pub mig_compute_instance: Option<u32>,
-}
-
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct ProcessOfEvent {
-    /// Process id on the host.
-    pub pid: Option<u32>,
-    /// The name the process gave itself: data, never instructions.
-    pub name: Option<String>,
-    /// How the process is known.
-    pub known_by: &'static str,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -99,40 +100,72 @@ impl From<Action> for ActionAnswer {
     }
 }
 
-/// Longest process name on the wire.
-const NAME: usize = 64;
+/// The same where it may be what a process did with a device: by its own, so that a tool which tells faults alone need not
+/// explain it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct AnyEvent {
+    #[serde(flatten)]
+    event: EventAnswer,
+    #[serde(flatten)]
+    device: Option<DeviceOfEvent>,
+}
+
+impl AnyEvent {
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        let device = event.access().map(DeviceOfEvent::of);
+        Some(Self { event: EventAnswer::of(event)?, device })
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Some(device) = &self.device else { return self.event.line() };
+        let what = format!("{} {}", self.event.kind_name(), device.what());
+        self.event.line_about(&what, &device.rest())
+    }
+}
+
 /// Longest line on the wire, in characters.
 const RAW: usize = 1024;
 
 impl EventAnswer {
     #[must_use]
     pub fn of(event: &Event) -> Option<Self> {
-        let fault = event.fault()?;
-        let process = fault.process;
-        let known = process.pid.is_some() || process.name.is_some();
+        let (fault, access) = (event.fault(), event.access());
+        let kind = match (&fault, access) {
+            (_, Some(access)) => access.kind(),
+            (Some(fault), None) => Kind::Fault(fault.kind),
+            (None, None) => return None,
+        };
+        let pci = fault.as_ref().map_or(access.and_then(|access| access.pci), |fault| fault.pci);
+        let instance = fault.as_ref().map(|fault| fault.instance).unwrap_or_default();
+        // A process that did something was where it was printed, and not by chance.
+        let task = event.report.task.as_ref().filter(|_| access.is_none());
+        let Who { process, pod, candidates } = Who::of(event, fault.as_ref());
         Some(Self {
             seq: event.seq,
             time: render::time(event.report.time),
-            kind: KindArgument::of(fault.kind),
+            kind: EventKindArgument::of(kind),
             severity: SeverityArgument::of(event.severity),
-            gpu: fault.pci.map(|pci| GpuOfEvent {
+            gpu: pci.map(|pci| GpuOfEvent {
                 pci_address: pci.to_string(),
-                mig_gpu_instance: fault.instance.gpu,
-                mig_compute_instance: fault.instance.compute,
+                mig_gpu_instance: instance.gpu,
+                mig_compute_instance: instance.compute,
             }),
-            process: known.then(|| ProcessOfEvent {
-                pid: process.pid,
-                name: process.name.map(|name| render::bounded(&name.to_string(), NAME)),
-                known_by: "named in the line",
+            process,
+            pod,
+            candidates,
+            printed_in: task.map(|Task { pid, tid: _, cgroup_id, comm }| TaskOfEvent {
+                pid: *pid,
+                name: render::bounded(comm, NAME),
+                cgroup_id: *cgroup_id,
             }),
-            printed_in: event.report.task.as_ref().map(|Task { pid, tid: _, cgroup_id, comm }| {
-                TaskOfEvent { pid: *pid, name: render::bounded(comm, NAME), cgroup_id: *cgroup_id }
-            }),
-            xid: XidOfEvent::of(&fault),
+            xid: fault.as_ref().and_then(XidOfEvent::of),
             origin: match event.report.origin {
-                Origin::Kernel => Some("kernel"),
-                Origin::User => Some("user"),
-                Origin::Unstated => None,
+                Origin::Kernel if fault.is_some() => Some("kernel"),
+                Origin::User if fault.is_some() => Some("user"),
+                Origin::Kernel | Origin::User | Origin::Unstated => None,
             },
             follows: event.report.follows,
             sources: event.sources().map(Source::name).collect(),
@@ -143,24 +176,19 @@ impl EventAnswer {
     /// One line for a person.
     #[must_use]
     pub fn line(&self) -> String {
+        let Some(xid) = &self.xid else { return self.line_about(self.kind_name(), "") };
+        let label = if self.kind == EventKindArgument::Sxid { "SXid" } else { "Xid" };
+        let words = xid.meaning.or(xid.mnemonic).unwrap_or("in no catalogue");
+        let action = xid.immediate_action.map(|action| format!("  → {}", action.name));
+        self.line_about(&format!("{label} {} {words}", xid.code), &action.unwrap_or_default())
+    }
+
+    /// What, who, and what stands behind that.
+    fn line_about(&self, what: &str, rest: &str) -> String {
+        let Self { seq, time, process, pod, candidates, .. } = self;
         let gpu = self.gpu.as_ref().map_or("no address", |gpu| &gpu.pci_address);
-        let what = match &self.xid {
-            Some(xid) => {
-                let label = if self.kind == KindArgument::Sxid { "SXid" } else { "Xid" };
-                format!(
-                    "{label} {} {}",
-                    xid.code,
-                    xid.meaning.or(xid.mnemonic).unwrap_or("in no catalogue")
-                )
-            }
-            None => self.kind_name().to_owned(),
-        };
-        let action = self
-            .xid
-            .as_ref()
-            .and_then(|xid| xid.immediate_action)
-            .map_or(String::new(), |a| format!("  → {}", a.name));
-        format!("#{} {}  {}  {}  {what}{action}", self.seq, self.time, self.severity_name(), gpu)
+        let by = who::by(process.as_ref(), pod.as_ref(), candidates.as_deref());
+        format!("#{seq} {time}  {}  {gpu}  {what}{by}{rest}", self.severity_name())
     }
 
     fn kind_name(&self) -> &'static str {
@@ -215,3 +243,6 @@ pub fn unheard(node: &Node) -> Option<String> {
     };
     Some(format!("{unheard} get_agent_status says what turns the rest on."))
 }
+
+#[cfg(test)]
+mod tests;

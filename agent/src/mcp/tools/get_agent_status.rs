@@ -68,7 +68,8 @@ pub struct RecorderAnswer {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SourceAnswer {
-    /// `nvml` for figures; `ebpf`, `nvidia_dev_xid`, `kernel_log`, `nvml_events`, `replay` for events.
+    /// `nvml` for figures; `ebpf`, `nvidia_dev_xid`, `kernel_log`, `nvml_events`, `replay` for faults, `device_tracer` for what
+    /// processes do.
     name: &'static str,
     /// `live`, `starting`, `off` or `unavailable`.
     state: &'static str,
@@ -86,7 +87,7 @@ pub struct SourceAnswer {
 pub struct EventsAnswer {
     /// Events since the journal began: with this session, or with a recorder's first run.
     total: u64,
-    /// Of these, evicted from the journal; their groups are kept.
+    /// Faults evicted from the journal; their groups are kept.
     evicted: u64,
     /// Cursor behind the newest event, for watch_gpu_events.
     cursor: String,
@@ -211,7 +212,7 @@ impl Answer for Status {
         }
         let _ = write!(
             text,
-            "\n{} events in the journal since it began, {} of them evicted",
+            "\n{} events in the journal since it began, {} faults evicted",
             self.events.total, self.events.evicted
         );
         if let Some(recorder) = &self.recorder {

@@ -5,6 +5,7 @@ pub mod event;
 mod get_agent_status;
 mod get_gpu_health;
 mod get_gpu_inventory;
+mod kinds;
 mod select;
 mod watch_gpu_events;
 

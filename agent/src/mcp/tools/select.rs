@@ -1,16 +1,16 @@
-//! Arguments that several tools share: which GPU, how much detail, which kinds and severities, since when.
+//! Arguments that several tools share: which GPU, how much detail, since when.
 
 use std::time::{Duration, SystemTime};
 
 use rmcp::schemars::{self, JsonSchema};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
     event::Cursor,
     gpu::{self, GpuError, GpuName, inventory, reading::Reader},
     mcp::{render, tool::Refusal},
     node::Node,
-    xid::{Kind, PciAddress, Severity},
+    xid::PciAddress,
 };
 
 /// How much of an answer.
@@ -62,87 +62,6 @@ pub struct GpuAndDetail {
     /// `summary` (default), or `full` for every figure that is read.
     #[serde(default)]
     pub detail: Detail,
-}
-
-/// Kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum KindArgument {
-    /// An error report of the GPU driver, by number.
-    Xid,
-    /// An error report of the NVSwitch driver, by number.
-    Sxid,
-    /// A GPU that fell off the bus.
-    BusLoss,
-    /// The driver could not bring a GPU up.
-    InitFailure,
-    /// The driver refuses work until a reset.
-    ResetRequired,
-    /// A notice about the GPU's system processor.
-    Gsp,
-    /// A PCIe error of a GPU or of a port above one.
-    Aer,
-}
-
-impl KindArgument {
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Xid => Kind::Xid,
-            Self::Sxid => Kind::Sxid,
-            Self::BusLoss => Kind::BusLoss,
-            Self::InitFailure => Kind::InitFailure,
-            Self::ResetRequired => Kind::ResetRequired,
-            Self::Gsp => Kind::Gsp,
-            Self::Aer => Kind::Aer,
-        }
-    }
-
-    pub fn of(kind: Kind) -> Self {
-        match kind {
-            Kind::Xid => Self::Xid,
-            Kind::Sxid => Self::Sxid,
-            Kind::BusLoss => Self::BusLoss,
-            Kind::InitFailure => Self::InitFailure,
-            Kind::ResetRequired => Self::ResetRequired,
-            Kind::Gsp => Self::Gsp,
-            Kind::Aer => Self::Aer,
-        }
-    }
-}
-
-/// How bad, from nothing to do (info) to a node that has to be restarted (fatal).
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum SeverityArgument {
-    Info,
-    Warning,
-    Error,
-    Critical,
-    Fatal,
-}
-
-impl SeverityArgument {
-    pub fn severity(self) -> Severity {
-        match self {
-            Self::Info => Severity::Info,
-            Self::Warning => Severity::Warning,
-            Self::Error => Severity::Error,
-            Self::Critical => Severity::Critical,
-            Self::Fatal => Severity::Fatal,
-        }
-    }
-
-    pub fn of(severity: Severity) -> Self {
-        match severity {
-            Severity::Info => Self::Info,
-            Severity::Warning => Self::Warning,
-            Severity::Error => Self::Error,
-            Severity::Critical => Self::Critical,
-            Severity::Fatal => Self::Fatal,
-        }
-    }
 }
 
 /// From where on a reader wants to know.

@@ -5,9 +5,22 @@
 //! A caller with a progress token gets each event as a progress notification the moment it is heard. The answer holds
 //! the events, the next cursor, and how many were lost where.
 //!
+//! Besides faults there is what processes do with the driver's devices, where the agent traces that: `gpu_open` and
+//! `gpu_close` (a process has its first file of a device, and its last no more), `call_failed` (the first time that a call of
+//! a process fails in some way; `error` where it says that the GPU or the driver is in trouble, else `warning`) and
+//! `call_stalled` (a call does not come back; always `error`). Without `kinds` only those that are an `error` are told, as in
+//! `gpu://events` and to its subscribers: name the kinds to hear the rest. Of what a pod does in a storm a part is told:
+//! `folded` says how many went before. Faults are kept apart from these and are never evicted because of them; a restart of
+//! the recorder keeps faults alone, and counts the others as lost in the journal.
+//!
+//! `process` and `pod` say with `known_by` how they are known: the line names it (`named in the line`), it did what is told
+//! (`in the kernel at that moment`), or no other had the device open (`the only holder of the device`). Where several had it
+//! open (`one of several holders`) they are the `candidates`; `pod` is set even then if all of them are of one.
+//!
 //! ```text
-//! 1 event in 0.5 s (ended by max_events), lost: 0 in the journal, 0 in the ring buffer, 0 in the kernel's log. Continue with since: 660d0580b9a82-1
-//! #1 2026-11-21T21:50:07.426868Z  fatal  0000:df:00.0  Xid 79 The GPU does not answer on PCIe any more.  → RESTART_BM
+//! 2 events in 0.5 s (ended by max_events), lost: 0 in the journal, 0 in the ring buffer, 0 in the kernel's log, 0 device events. Continue with since: 660d0580b9a82-7
+//! #6 2026-11-21T21:50:06.100251Z  info  0000:df:00.0  gpu_open nvidia0 by python3 (pid 4711, pod ml/train-7)
+//! #7 2026-11-21T21:50:07.426868Z  fatal  0000:df:00.0  Xid 79 The GPU does not answer on PCIe any more. by python3 (pod ml/train-7, the only holder)  → RESTART_BM
 //! ```
 
 use std::time::{Duration, Instant};
@@ -19,11 +32,12 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::EventAnswer,
-    select::{self, GpuArgument, KindArgument, SeverityArgument},
+    event::AnyEvent,
+    kinds::{EventKindArgument, SeverityArgument},
+    select::{self, GpuArgument},
 };
 use crate::{
-    event::{Cursor, Filter},
+    event::{Cursor, Filter, Kinds},
     mcp::{
         render,
         tool::{Answer, Call, Refusal, Tool},
@@ -37,9 +51,10 @@ pub struct WatchGpuEvents;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Only these kinds; all when left out.
+    /// Only these kinds. Left out: faults, and calls that stalled or failed so that the GPU or the driver is in trouble;
+    /// `gpu_open`, `gpu_close` and every `call_failed` come when they are named.
     #[serde(default)]
-    kinds: Option<Vec<KindArgument>>,
+    kinds: Option<Vec<EventKindArgument>>,
     /// Only this GPU, by index, PCI address or UUID.
     #[serde(default)]
     gpu: Option<GpuArgument>,
@@ -71,9 +86,9 @@ fn default_max_events() -> usize {
 pub struct Watched {
     /// The GPUs are simulated and do not exist. The kernel's lines are the machine's own all the same.
     simulated: bool,
-    /// Something was listening the whole time. False: silence means nothing; see get_agent_status.
+    /// What was asked for was listened to the whole time. False: silence means nothing; see get_agent_status.
     listening: bool,
-    events: Vec<EventAnswer>,
+    events: Vec<AnyEvent>,
     /// Pass as `since` to continue without a gap.
     next_cursor: String,
     lost: Lost,
@@ -90,6 +105,8 @@ pub struct Lost {
     ring_buffer: u64,
     /// Records of the kernel's log, of anybody, that were overwritten before they were read while nothing else heard them.
     kernel_log: u64,
+    /// What processes did, lost between the kernel and the journal since the agent started.
+    device_events: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -108,7 +125,7 @@ const EVENTS_BYTES: usize = 30 << 10;
 impl Tool for WatchGpuEvents {
     const NAME: &'static str = "watch_gpu_events";
     const TITLE: &'static str = "Watch GPU events";
-    const DESCRIPTION: &'static str = "Listens for GPU events (Xid, SXid, bus loss, …) and tells each as it happens: as progress notification if the \
+    const DESCRIPTION: &'static str = "Listens for GPU events (Xid, SXid, bus loss, …; by `kinds` also who opens a GPU and whose driver calls fail or hang) and tells each as it happens: as progress notification if the \
         call has a progress token, and in the answer, which comes after duration_s or max_events. Pass next_cursor as `since` to continue \
         without a gap. For what happened already, call analyze_xid_errors.";
     type Input = Input;
@@ -124,7 +141,9 @@ impl Tool for WatchGpuEvents {
                 next: "Leave `since` out to listen from now.".to_owned(),
             })?;
         let filter = Filter {
-            kinds: kinds.map(|kinds| kinds.into_iter().map(KindArgument::kind).collect()),
+            kinds: kinds.map_or(Kinds::Unasked, |kinds| {
+                Kinds::These(kinds.into_iter().map(EventKindArgument::kind).collect())
+            }),
             codes: None,
             pci: select::pci(node, gpu.as_ref()).await?,
             min_severity: min_severity.map(SeverityArgument::severity),
@@ -142,16 +161,17 @@ impl Tool for WatchGpuEvents {
             lost: 0,
         };
         let started = Instant::now();
-        let listening = node.sources.any_live();
+        let listening = node.sources.hears(&watch.filter);
         let ended_by = watch.until(call, Duration::from_secs(duration_s.into())).await;
         Ok(Watched {
             simulated: node.gpu.simulated(),
-            listening: listening && node.sources.any_live(),
+            listening: listening && node.sources.hears(&watch.filter),
             next_cursor: watch.cursor.to_string(),
             lost: Lost {
                 journal: watch.lost,
                 ring_buffer: node.sources.dropped(),
                 kernel_log: node.sources.unread(),
+                device_events: node.sources.dropped_device_events(),
             },
             events: watch.events,
             ended_by,
@@ -166,7 +186,7 @@ struct Watch<'a> {
     filter: Filter,
     cursor: Cursor,
     limit: usize,
-    events: Vec<EventAnswer>,
+    events: Vec<AnyEvent>,
     bytes: usize,
     lost: u64,
 }
@@ -196,12 +216,11 @@ impl Watch<'_> {
     async fn take(&mut self, call: &Call) -> Option<EndedBy> {
         loop {
             let page = self.node.journal.read(self.cursor, &self.filter, 1);
-            self.lost += page.lost;
             let Some(event) = page.events.first() else {
-                self.cursor = page.next;
+                (self.cursor, self.lost) = (page.next, self.lost + page.lost);
                 return None;
             };
-            if let Some(answer) = EventAnswer::of(event)
+            if let Some(answer) = AnyEvent::of(event)
                 && let Ok(json) = serde_json::to_string(&answer)
             {
                 if self.bytes + json.len() >= EVENTS_BYTES {
@@ -211,8 +230,7 @@ impl Watch<'_> {
                 self.tell(call, event.seq, json).await;
                 self.events.push(answer);
             }
-            // Behind this event only: what the filter hid after it is looked at again, and may be wanted by then.
-            self.cursor = page.next.at(event.seq);
+            (self.cursor, self.lost) = (page.next, self.lost + page.lost);
             if self.events.len() == self.limit {
                 return Some(EndedBy::MaxEvents);
             }
@@ -242,7 +260,7 @@ fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal
 impl Answer for Watched {
     fn text(&self) -> String {
         let mut text = format!(
-            "{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer, {} in the kernel's log. Continue with since: {}",
+            "{} in {}.{} s (ended by {}), lost: {} in the journal, {} in the ring buffer, {} in the kernel's log, {} device events. Continue with since: {}",
             render::count(self.events.len() as u64, "event"),
             self.listened_ms / 1000,
             self.listened_ms % 1000 / 100,
@@ -253,11 +271,12 @@ impl Answer for Watched {
             self.lost.journal,
             self.lost.ring_buffer,
             self.lost.kernel_log,
+            self.lost.device_events,
             self.next_cursor
         );
         if !self.listening {
             text.push_str(
-                "\nNothing was listening: this silence means nothing. get_agent_status says why.",
+                "\nNot all that was asked for was listened to: silence means nothing. get_agent_status says why.",
             );
         }
         for event in &self.events {

@@ -12,8 +12,8 @@ fn kept(journal: &Journal, store: &mut Snapshot) {
     store.events.sort_by_key(|event| event.seq);
     store.groups.retain(|group| snapshot.groups.iter().all(|new| new.key != group.key));
     store.groups.extend(snapshot.groups.iter().cloned());
-    let Snapshot { oldest, newest, ungrouped, runs, mark, .. } = snapshot;
-    *store = Snapshot { oldest, newest, ungrouped, runs, mark, ..store.clone() };
+    let Snapshot { oldest, newest, ungrouped, runs, mark, not_kept, .. } = snapshot;
+    *store = Snapshot { oldest, newest, ungrouped, runs, mark, not_kept, ..store.clone() };
 }
 
 fn codes(page: &Page) -> Vec<u32> {
@@ -86,7 +86,7 @@ fn what_could_not_be_kept_is_in_the_next_snapshot() {
 #[test]
 fn evicted_events_leave_the_store_and_a_hole_is_not_papered_over() {
     let mut store = Snapshot::default();
-    let journal = Journal::bounded(10 * (OVERHEAD_BYTES + 100), Snapshot::default());
+    let journal = Journal::bounded(|_| 10 * (OVERHEAD_BYTES + 100), Snapshot::default());
     for code in 0..30 {
         journal.append(xid(1, code));
         kept(&journal, &mut store);
@@ -94,9 +94,14 @@ fn evicted_events_leave_the_store_and_a_hole_is_not_papered_over() {
     let page = all(&journal);
     assert_eq!(store.events.len(), page.events.len());
     assert_eq!(store.groups.len(), 30);
+    let evicted = page.lost;
     store.events.remove(store.events.len() - 3);
-    let restored = all(&Journal::restored(store));
-    assert_eq!((codes(&restored), restored.lost), (vec![28, 29], 28));
+    let journal = Journal::restored(store);
+    let restored = all(&journal);
+    assert_eq!((restored.events.len(), restored.lost), (page.events.len() - 1, evicted + 1));
+    assert_eq!(&codes(&restored)[restored.events.len() - 3..], [26, 28, 29]);
+    let faults = journal.read(journal.start(), &Filter::faults(), usize::MAX);
+    assert_eq!(faults.lost, restored.lost);
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn the_log_s_facility_says_who_wrote_a_line_and_the_groups_follow() {
 
 #[test]
 fn what_a_full_journal_has_evicted_is_not_told_anew() {
-    let journal = Journal::bounded(10 * (OVERHEAD_BYTES + 100), Snapshot::default());
+    let journal = Journal::bounded(|_| 10 * (OVERHEAD_BYTES + 100), Snapshot::default());
     for second in 0..100 {
         journal.append(told_by(Source::Ebpf, 1000 + second, xid(1, 45)));
     }

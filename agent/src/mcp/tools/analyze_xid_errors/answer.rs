@@ -15,7 +15,8 @@ use crate::{
         tool::Answer,
         tools::{
             event::{self, EventAnswer},
-            select::{Detail, SeverityArgument},
+            kinds::SeverityArgument,
+            select::Detail,
         },
     },
 };

@@ -15,7 +15,8 @@ use crate::{
         render,
         tools::{
             event::{self, ActionAnswer, XidOfEvent},
-            select::{Detail, KindArgument, SeverityArgument},
+            kinds::{KindArgument, SeverityArgument},
+            select::Detail,
         },
     },
     xid::{Action, workflow::Step},

@@ -13,7 +13,7 @@ use crate::{
 /// What the journal knew when it was asked, up to the window's end.
 #[derive(Debug)]
 pub struct Window {
-    /// Every event it held, also from before the window: what began an incident may stand there.
+    /// Every fault it held, also from before the window: what began an incident may stand there.
     events: Vec<Arc<Event>>,
     /// Its groups, which remember the first and the last of what it does not hold any more.
     groups: Vec<Group>,
@@ -32,16 +32,15 @@ pub struct Window {
 impl Window {
     pub fn of(journal: &Journal, since: Option<Since>, until: Option<SystemTime>) -> Self {
         let mut groups = journal.groups();
-        let page = journal.read(journal.start(), &Filter::default(), usize::MAX);
+        let page = journal.read(journal.start(), &Filter::faults(), usize::MAX);
         let (mut events, mut end) = (page.events, page.next);
         let oldest = events.first().map(|event| event.report.time);
         let whole_since = oldest.filter(|_| page.lost > 0);
         let (mut after, mut from, mut evicted) = (0, None, page.lost);
         match since {
             Some(Since::Cursor(cursor)) => {
-                let rest = journal.read(cursor, &Filter::default(), 1);
-                let next = rest.events.first().map_or(end.seq, |event| event.seq - 1);
-                (after, evicted) = (next.saturating_sub(rest.lost), rest.lost);
+                after = journal.position(cursor);
+                evicted = journal.read(cursor, &Filter::faults(), 1).lost;
             }
             Some(Since::Time(time)) => {
                 from = Some(time);
