@@ -11,6 +11,7 @@ pub mod group;
 pub mod incident;
 pub mod journal;
 pub mod kind;
+pub mod limit;
 pub mod next_step;
 pub mod party;
 
