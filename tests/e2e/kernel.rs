@@ -63,7 +63,8 @@ fn a_line_that_the_kernel_prints_reaches_a_client_as_a_decoded_xid() -> Result<(
     if no_origin(&mut agent)?.is_none() {
         assert_eq!(event["origin"], "user");
     }
-    assert_eq!(watched["lost"], json!({"journal": 0, "ring_buffer": 0, "kernel_log": 0}));
+    let lost = json!({"journal": 0, "ring_buffer": 0, "kernel_log": 0, "device_events": 0});
+    assert_eq!(watched["lost"], lost);
     let analysis = agent.ask("analyze_xid_errors", &json!({"gpu": gpu(0xa1)}))?;
     assert_eq!(analysis["groups"][0]["first"]["xid"]["immediate_action"]["name"], "RESTART_BM");
     Ok(())
@@ -260,6 +261,11 @@ fn a_cursor_continues_without_a_gap_and_filters_hold() -> Result<()> {
     let none = agent
         .ask("watch_gpu_events", &json!({"since": "0-0", "kinds": ["sxid"], "duration_s": 0}))?;
     assert_eq!((codes(&none), &none["ended_by"]), (vec![], &json!("duration")));
+    assert_eq!(none["listening"], true);
+    // Whoever asks for what processes do is told where nobody listens to that.
+    let opens = json!({"since": "0-0", "kinds": ["gpu_open", "xid"], "duration_s": 0});
+    let watched = agent.ask("watch_gpu_events", &opens)?;
+    assert_eq!((codes(&watched).len(), &watched["listening"]), (6, &json!(false)));
     let other =
         agent.ask("watch_gpu_events", &json!({"since": "0-0", "gpu": 0, "duration_s": 0}))?;
     assert_eq!(codes(&other), [] as [u64; 0]);
