@@ -77,6 +77,7 @@ fn arguments_that_do_not_fit_are_refused_with_what_would() -> Result<()> {
         ("analyze_xid_errors", json!({"codes": []}), "leave codes out"),
         ("analyze_xid_errors", json!({"kinds": []}), "leave kinds out"),
         ("analyze_xid_errors", json!({"kinds": ["segfault"]}), "segfault"),
+        ("analyze_xid_errors", json!({"kinds": ["gpu_open"]}), "gpu_open"),
         ("analyze_xid_errors", json!({"limit": 101}), "100"),
         ("analyze_xid_errors", json!({"grouping": "pod"}), "pod"),
         ("analyze_xid_errors", json!({"detail": "some"}), "some"),

@@ -261,6 +261,11 @@ fn a_cursor_continues_without_a_gap_and_filters_hold() -> Result<()> {
     let none = agent
         .ask("watch_gpu_events", &json!({"since": "0-0", "kinds": ["sxid"], "duration_s": 0}))?;
     assert_eq!((codes(&none), &none["ended_by"]), (vec![], &json!("duration")));
+    assert_eq!(none["listening"], true);
+    // Whoever asks for what processes do is told where nobody listens to that.
+    let opens = json!({"since": "0-0", "kinds": ["gpu_open", "xid"], "duration_s": 0});
+    let watched = agent.ask("watch_gpu_events", &opens)?;
+    assert_eq!((codes(&watched).len(), &watched["listening"]), (6, &json!(false)));
     let other =
         agent.ask("watch_gpu_events", &json!({"since": "0-0", "gpu": 0, "duration_s": 0}))?;
     assert_eq!(codes(&other), [] as [u64; 0]);

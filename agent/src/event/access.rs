@@ -80,6 +80,12 @@ impl Access {
         }
     }
 
+    /// What keeping it costs.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() - size_of::<Party>() + self.party.bytes()
+    }
+
     #[must_use]
     pub fn class(&self) -> Class {
         if self.severity() >= Severity::Error { Class::Trouble } else { Class::Routine }

@@ -12,7 +12,7 @@ use rmcp::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{catalogue, render, tools::event::EventAnswer};
+use super::{catalogue, render, tools::event::AnyEvent};
 use crate::{
     event::{Cursor, Filter, Group, Journal},
     node::Node,
@@ -108,8 +108,7 @@ impl Uri {
 fn newest(node: &Node) -> serde_json::Value {
     let page = node.journal.read(node.journal.start(), &Filter::unasked(), usize::MAX);
     let newest = &page.events[page.events.len().saturating_sub(NEWEST)..];
-    let events: Vec<EventAnswer> =
-        newest.iter().filter_map(|event| EventAnswer::of(event)).collect();
+    let events: Vec<AnyEvent> = newest.iter().filter_map(|event| AnyEvent::of(event)).collect();
     serde_json::json!({
         "simulated": node.gpu.simulated(),
         "events": events,

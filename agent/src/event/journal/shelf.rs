@@ -5,18 +5,20 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::super::{Class, Event, What, party::Party};
+use super::super::{Attribution, Class, Event, Report, What};
 
 /// Most bytes that the events of a class may take, with what keeping them costs; 3 MiB in all. What processes do fills a
 /// shelf on any day, and calls that fail or hang can be many; neither is ever a reason to forget a fault.
-const FAULTS: usize = 2 << 20;
-const TROUBLE: usize = 256 << 10;
-const ROUTINE: usize = 768 << 10;
+const FAULTS: usize = 2560 << 10;
+const TROUBLE: usize = 128 << 10;
+const ROUTINE: usize = 384 << 10;
 
-/// What one event costs besides what it points to.
+/// What a fault costs besides what it points to: its place on the shelf, and up to four in the queues of sources that have
+/// not told of it.
 pub const OVERHEAD_BYTES: usize = 352;
+/// The same of what a process did, which waits in no queue.
+const DEVICE_OVERHEAD_BYTES: usize = 256;
 
-// An event with its counts, its place on the shelf and, for a fault, up to four in the queues of those who have not told.
 const _: () = assert!(size_of::<Event>() <= 200);
 
 /// One shelf.
@@ -107,10 +109,11 @@ impl Shelf {
 }
 
 fn cost(event: &Event) -> usize {
-    let points_to = match &event.report.what {
-        What::Line { text, cut: _ } | What::Xid { message: text, .. } => text.len(),
-        What::Access(access) => size_of_val(&**access) + access.party.bytes() - size_of::<Party>(),
-    };
-    let attributed = event.report.attribution.as_ref().map_or(0, super::super::Attribution::bytes);
-    OVERHEAD_BYTES + points_to + attributed
+    let Report { what, attribution, .. } = &event.report;
+    match what {
+        What::Line { text, cut: _ } | What::Xid { message: text, .. } => {
+            OVERHEAD_BYTES + text.len() + attribution.as_ref().map_or(0, Attribution::bytes)
+        }
+        What::Access(access) => DEVICE_OVERHEAD_BYTES + access.bytes(),
+    }
 }

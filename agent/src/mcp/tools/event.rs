@@ -18,7 +18,7 @@ use crate::{
     xid::{self, Action, Fault, Origin, catalogue},
 };
 
-/// A fault, as the driver printed it and as NVIDIA explains it; or what a process did with a device.
+/// An event: a fault, as the driver printed it and as NVIDIA explains it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct EventAnswer {
     /// Position in the journal of this agent, from 1, without gaps.
@@ -36,8 +36,6 @@ pub struct EventAnswer {
     /// Where several may be meant: at most 8, of each pod one first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Vec<CandidateOfEvent>>,
-    #[serde(flatten)]
-    pub device: Option<DeviceOfEvent>,
     /// The task that ran when the kernel printed. For errors from an interrupt that is chance, not guilt.
     pub printed_in: Option<TaskOfEvent>,
     /// What NVIDIA says about the number; null for kinds without one.
@@ -102,6 +100,32 @@ impl From<Action> for ActionAnswer {
     }
 }
 
+/// The same where it may be what a process did with a device: by its own, so that a tool which tells faults alone need not
+/// explain it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct AnyEvent {
+    #[serde(flatten)]
+    event: EventAnswer,
+    #[serde(flatten)]
+    device: Option<DeviceOfEvent>,
+}
+
+impl AnyEvent {
+    #[must_use]
+    pub fn of(event: &Event) -> Option<Self> {
+        let device = event.access().map(DeviceOfEvent::of);
+        Some(Self { event: EventAnswer::of(event)?, device })
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Some(device) = &self.device else { return self.event.line() };
+        let what = format!("{} {}", self.event.kind_name(), device.what());
+        self.event.line_about(&what, &device.rest())
+    }
+}
+
 /// Longest line on the wire, in characters.
 const RAW: usize = 1024;
 
@@ -132,7 +156,6 @@ impl EventAnswer {
             process,
             pod,
             candidates,
-            device: access.map(DeviceOfEvent::of),
             printed_in: task.map(|Task { pid, tid: _, cgroup_id, comm }| TaskOfEvent {
                 pid: *pid,
                 name: render::bounded(comm, NAME),
@@ -153,23 +176,19 @@ impl EventAnswer {
     /// One line for a person.
     #[must_use]
     pub fn line(&self) -> String {
-        let Self { seq, time, .. } = self;
-        let (severity, kind) = (self.severity_name(), self.kind_name());
+        let Some(xid) = &self.xid else { return self.line_about(self.kind_name(), "") };
+        let label = if self.kind == EventKindArgument::Sxid { "SXid" } else { "Xid" };
+        let words = xid.meaning.or(xid.mnemonic).unwrap_or("in no catalogue");
+        let action = xid.immediate_action.map(|action| format!("  → {}", action.name));
+        self.line_about(&format!("{label} {} {words}", xid.code), &action.unwrap_or_default())
+    }
+
+    /// What, who, and what stands behind that.
+    fn line_about(&self, what: &str, rest: &str) -> String {
+        let Self { seq, time, process, pod, candidates, .. } = self;
         let gpu = self.gpu.as_ref().map_or("no address", |gpu| &gpu.pci_address);
-        let what = match (&self.xid, &self.device) {
-            (Some(xid), _) => {
-                let label = if self.kind == EventKindArgument::Sxid { "SXid" } else { "Xid" };
-                let words = xid.meaning.or(xid.mnemonic).unwrap_or("in no catalogue");
-                format!("{label} {} {words}", xid.code)
-            }
-            (None, Some(device)) => format!("{kind} {}", device.what()),
-            (None, None) => kind.to_owned(),
-        };
-        let by = who::by(self.process.as_ref(), self.pod.as_ref(), self.candidates.as_deref());
-        let rest = self.device.as_ref().map_or(String::new(), DeviceOfEvent::rest);
-        let action = self.xid.as_ref().and_then(|xid| xid.immediate_action);
-        let action = action.map_or(String::new(), |action| format!("  → {}", action.name));
-        format!("#{seq} {time}  {severity}  {gpu}  {what}{by}{rest}{action}")
+        let by = who::by(process.as_ref(), pod.as_ref(), candidates.as_deref());
+        format!("#{seq} {time}  {}  {gpu}  {what}{by}{rest}", self.severity_name())
     }
 
     fn kind_name(&self) -> &'static str {

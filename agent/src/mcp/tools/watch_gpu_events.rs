@@ -7,11 +7,11 @@
 //!
 //! Besides faults there is what processes do with the driver's devices, where the agent traces that: `gpu_open` and
 //! `gpu_close` (a process has its first file of a device, and its last no more), `call_failed` (the first time that a call of
-//! a process fails in some way; `error` where it says that the GPU or the driver is in trouble, else `warning`, which is
-//! common) and `call_stalled` (a call does not come back; always `error`). Without `kinds` only those that are an `error` are
-//! told, as in `gpu://events` and to its subscribers: name the kinds to hear the rest. Of what a pod does in a storm a part is
-//! told: `folded` says how many went before. Faults are kept apart from these and are never evicted because of them; a
-//! restart of the recorder keeps faults alone, and counts the others as lost in the journal.
+//! a process fails in some way; `error` where it says that the GPU or the driver is in trouble, else `warning`) and
+//! `call_stalled` (a call does not come back; always `error`). Without `kinds` only those that are an `error` are told, as in
+//! `gpu://events` and to its subscribers: name the kinds to hear the rest. Of what a pod does in a storm a part is told:
+//! `folded` says how many went before. Faults are kept apart from these and are never evicted because of them; a restart of
+//! the recorder keeps faults alone, and counts the others as lost in the journal.
 //!
 //! `process` and `pod` say with `known_by` how they are known: the line names it (`named in the line`), it did what is told
 //! (`in the kernel at that moment`), or no other had the device open (`the only holder of the device`). Where several had it
@@ -32,7 +32,7 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::EventAnswer,
+    event::AnyEvent,
     kinds::{EventKindArgument, SeverityArgument},
     select::{self, GpuArgument},
 };
@@ -88,7 +88,7 @@ pub struct Watched {
     simulated: bool,
     /// What was asked for was listened to the whole time. False: silence means nothing; see get_agent_status.
     listening: bool,
-    events: Vec<EventAnswer>,
+    events: Vec<AnyEvent>,
     /// Pass as `since` to continue without a gap.
     next_cursor: String,
     lost: Lost,
@@ -186,7 +186,7 @@ struct Watch<'a> {
     filter: Filter,
     cursor: Cursor,
     limit: usize,
-    events: Vec<EventAnswer>,
+    events: Vec<AnyEvent>,
     bytes: usize,
     lost: u64,
 }
@@ -220,7 +220,7 @@ impl Watch<'_> {
                 (self.cursor, self.lost) = (page.next, self.lost + page.lost);
                 return None;
             };
-            if let Some(answer) = EventAnswer::of(event)
+            if let Some(answer) = AnyEvent::of(event)
                 && let Ok(json) = serde_json::to_string(&answer)
             {
                 if self.bytes + json.len() >= EVENTS_BYTES {

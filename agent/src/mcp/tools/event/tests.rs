@@ -20,7 +20,7 @@ fn told(report: Report) -> (Value, String) {
     let journal = Journal::new();
     journal.append(report);
     let page = journal.read(journal.start(), &crate::event::Filter::default(), 1);
-    let answer = EventAnswer::of(&page.events[0]).expect("it can be told");
+    let answer = AnyEvent::of(&page.events[0]).expect("it can be told");
     let line = answer.line();
     let line = line.split_once("Z  ").map(|(_, rest)| rest.to_owned()).expect("a time");
     (serde_json::to_value(answer).expect("JSON"), line)
