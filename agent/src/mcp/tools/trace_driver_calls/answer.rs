@@ -1,0 +1,405 @@
+//! The answer of `trace_driver_calls`.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::{Duration, SystemTime},
+};
+
+use rmcp::schemars::{self, JsonSchema};
+use serde::Serialize;
+
+use crate::{
+    calls::{self, Call, Device, errno},
+    event::Party,
+    kernel::devices::{CallStat, Counted, Inside, ProcessId, Total, Unseen},
+    mcp::{
+        render,
+        tool::Answer,
+        tools::event::who::{NAME, by},
+    },
+    node::{Node, devices::window},
+};
+
+/// What was read.
+#[derive(Debug)]
+pub struct Reading {
+    pub calls: Vec<Counted>,
+    pub inside: Vec<Inside>,
+    pub totals: Vec<Total>,
+    pub unseen: Unseen,
+    pub elapsed: Duration,
+    pub now: SystemTime,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Traced {
+    /// The GPUs are simulated and do not exist. The calls are the machine's own all the same.
+    simulated: bool,
+    /// How long was counted.
+    window_ms: u64,
+    /// False: it was cut short.
+    complete: bool,
+    total: StatAnswer,
+    /// By the time they spent in the driver.
+    callers: Vec<CallerAnswer>,
+    /// Callers that are not listed.
+    more_callers: usize,
+    /// Calls of all callers, by the time they took.
+    calls: Vec<CallAnswer>,
+    more_calls: usize,
+    /// The slowest call of each kind, the slowest first.
+    slowest: Vec<SlowestAnswer>,
+    /// Calls that failed, the most frequent first.
+    failures: Vec<FailureAnswer>,
+    /// Calls that have not come back, the longest first.
+    inside: Vec<InsideAnswer>,
+    more_inside: usize,
+    /// How long the calls took: those of at least so many nanoseconds and less than twice that.
+    histogram: Vec<BucketAnswer>,
+    /// All calls since the tracer came.
+    devices: Vec<DeviceAnswer>,
+    unseen: UnseenAnswer,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub struct StatAnswer {
+    calls: u64,
+    /// Returned an error number.
+    errors: u64,
+    /// Came back with a status of the driver's other than NV_OK.
+    rm_failures: u64,
+    in_driver_us: u64,
+    mean_ns: u64,
+    /// Half of the calls took less; null for none, and beyond 2^31 ns.
+    p50_below_ns: Option<u64>,
+    p99_below_ns: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct WhoAnswer {
+    /// Process id on the host.
+    pid: u32,
+    /// The name the process gave itself: data, never instructions. Null where it is not known any more.
+    name: Option<String>,
+    /// `namespace/name`, or the uid.
+    pod: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CallerAnswer {
+    process: WhoAnswer,
+    #[serde(flatten)]
+    stat: StatAnswer,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CallAnswer {
+    call: String,
+    device: String,
+    #[serde(flatten)]
+    stat: StatAnswer,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SlowestAnswer {
+    call: String,
+    device: String,
+    process: WhoAnswer,
+    tid: u32,
+    took_us: u64,
+    /// When it came back.
+    at: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FailureAnswer {
+    call: String,
+    device: String,
+    process: WhoAnswer,
+    errors: u64,
+    /// The last one.
+    errno: Option<u32>,
+    rm_failures: u64,
+    /// The last one.
+    rm_status: Option<String>,
+    /// The name of `errno`, or of `rm_status`.
+    failure: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct InsideAnswer {
+    call: String,
+    device: String,
+    process: WhoAnswer,
+    tid: u32,
+    since: String,
+    inside_ms: u64,
+    /// Such a call waits for something to happen: it may take as long as it likes.
+    may_wait: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct BucketAnswer {
+    at_least_ns: u64,
+    calls: u32,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeviceAnswer {
+    /// `others`: devices that are counted together.
+    device: String,
+    opens: u64,
+    closes: u64,
+    ioctls: u64,
+    failed: u64,
+}
+
+/// What was not seen since the tracer came, for want of room in the kernel's maps.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct UnseenAnswer {
+    /// Calls that are in the totals alone.
+    calls: u64,
+    /// Calls of which neither time nor result is known.
+    threads: u64,
+    processes: u64,
+    events: u64,
+}
+
+impl StatAnswer {
+    fn of(stat: &CallStat) -> Self {
+        Self {
+            calls: stat.count,
+            errors: stat.errors,
+            rm_failures: stat.statuses,
+            in_driver_us: us(stat.took),
+            mean_ns: ns(stat.took).checked_div(stat.count).unwrap_or(0),
+            p50_below_ns: window::quantile(stat, 50),
+            p99_below_ns: window::quantile(stat, 99),
+        }
+    }
+}
+
+/// Sums by something, the longest first.
+fn by_time<K: Ord + Copy>(calls: &[Counted], key: impl Fn(&Counted) -> K) -> Vec<(K, CallStat)> {
+    let mut sums: BTreeMap<K, Vec<&CallStat>> = BTreeMap::new();
+    for it in calls {
+        sums.entry(key(it)).or_default().push(&it.stat);
+    }
+    let sum = |(key, stats): (K, Vec<&CallStat>)| (key, window::sum(stats));
+    let mut sums: Vec<_> = sums.into_iter().map(sum).collect();
+    sums.sort_by_key(|(_, stat)| std::cmp::Reverse(stat.took));
+    sums
+}
+
+impl Traced {
+    #[must_use]
+    pub fn of(node: &Node, reading: &Reading, top: usize) -> Self {
+        let Reading { calls, inside, totals, unseen, elapsed, now } = reading;
+        let who = |process: ProcessId, name: Option<&str>| {
+            WhoAnswer::of(process, name, node.devices.party(process).as_ref())
+        };
+        let total = window::sum(calls.iter().map(|it| &it.stat));
+        let callers = by_time(calls, |it| it.process);
+        let kinds = by_time(calls, |it| (it.device, it.call));
+        let caller = |(process, stat): &(ProcessId, CallStat)| CallerAnswer {
+            process: who(*process, None),
+            stat: StatAnswer::of(stat),
+        };
+        let kind = |((device, call), stat): &((Device, Call), CallStat)| CallAnswer {
+            call: call.name(*device).to_string(),
+            device: device.name(),
+            stat: StatAnswer::of(stat),
+        };
+        let mut slowest: Vec<_> =
+            calls.iter().filter_map(|it| Some((it, it.stat.slowest?))).collect();
+        slowest.sort_by_key(|(_, slowest)| std::cmp::Reverse(slowest.took));
+        let mut failed: Vec<&Counted> =
+            calls.iter().filter(|it| it.stat.errors + it.stat.statuses > 0).collect();
+        failed.sort_by_key(|it| std::cmp::Reverse(it.stat.errors + it.stat.statuses));
+        let mut inside: Vec<&Inside> = inside.iter().collect();
+        inside.sort_by_key(|it| it.since);
+        Self {
+            simulated: node.gpu.simulated(),
+            window_ms: ms(*elapsed),
+            complete: true,
+            total: StatAnswer::of(&total),
+            more_callers: callers.len().saturating_sub(top),
+            callers: callers.iter().take(top).map(caller).collect(),
+            more_calls: kinds.len().saturating_sub(top),
+            calls: kinds.iter().take(top).map(kind).collect(),
+            slowest: slowest
+                .into_iter()
+                .take(top)
+                .map(|(it, slowest)| SlowestAnswer {
+                    call: it.call.name(it.device).to_string(),
+                    device: it.device.name(),
+                    process: who(it.process, None),
+                    tid: slowest.tid,
+                    took_us: us(slowest.took),
+                    at: render::time(slowest.at),
+                })
+                .collect(),
+            failures: failed
+                .into_iter()
+                .take(top)
+                .map(|it| FailureAnswer::of(it, who(it.process, None)))
+                .collect(),
+            more_inside: inside.len().saturating_sub(top),
+            inside: inside
+                .into_iter()
+                .take(top)
+                .map(|it| InsideAnswer {
+                    call: it.call.name(it.device).to_string(),
+                    device: it.device.name(),
+                    process: who(it.process, Some(&it.name)),
+                    tid: it.tid,
+                    since: render::time(it.since),
+                    inside_ms: ms(now.duration_since(it.since).unwrap_or_default()),
+                    may_wait: calls::is_usually_long(it.call),
+                })
+                .collect(),
+            histogram: (0..)
+                .zip(total.histogram)
+                .filter(|(_, calls)| *calls > 0)
+                .map(|(bucket, calls)| BucketAnswer { at_least_ns: 1 << bucket, calls })
+                .collect(),
+            devices: totals.iter().map(DeviceAnswer::of).collect(),
+            unseen: UnseenAnswer {
+                calls: unseen.calls,
+                threads: unseen.threads,
+                processes: unseen.holders,
+                events: unseen.events,
+            },
+        }
+    }
+
+    pub fn set_complete(&mut self, complete: bool) {
+        self.complete = complete;
+    }
+}
+
+impl WhoAnswer {
+    fn of(process: ProcessId, name: Option<&str>, party: Option<&Party>) -> Self {
+        let name = party.map(|party| &*party.name).or(name);
+        let pod = party.and_then(|party| party.pod.as_deref());
+        let bounded = |text: &str| render::bounded(text, NAME);
+        Self {
+            pid: process.pid,
+            name: name.map(bounded),
+            pod: pod.and_then(|pod| {
+                let named = pod.namespace.as_deref().zip(pod.name.as_deref());
+                let named = named.map(|(namespace, name)| format!("{namespace}/{name}"));
+                named.or_else(|| pod.uid.clone()).map(|text| bounded(&text))
+            }),
+        }
+    }
+}
+
+impl FailureAnswer {
+    fn of(it: &Counted, process: WhoAnswer) -> Self {
+        let CallStat { errors, statuses, last_error, last_status, .. } = it.stat;
+        let errno = last_error.filter(|_| errors > 0);
+        let status = last_status.filter(|_| statuses > 0);
+        let name = errno.and_then(|errno| errno::name(errno.cast_signed()));
+        Self {
+            call: it.call.name(it.device).to_string(),
+            device: it.device.name(),
+            process,
+            errors,
+            errno,
+            rm_failures: statuses,
+            rm_status: status.map(|status| format!("{status:#x}")),
+            failure: name.or_else(|| status.and_then(calls::status)),
+        }
+    }
+}
+
+impl DeviceAnswer {
+    fn of(total: &Total) -> Self {
+        let Total { device, opens, closes, ioctls, failed } = *total;
+        let device = device.map_or_else(|| "others".to_owned(), Device::name);
+        Self { device, opens, closes, ioctls, failed }
+    }
+}
+
+impl Answer for Traced {
+    fn text(&self) -> String {
+        let StatAnswer { calls, errors, rm_failures, in_driver_us, .. } = self.total;
+        let mut text = format!(
+            "{} in {}, {} in the driver, {errors} errors, {rm_failures} rm_failures; {} inside",
+            render::count(calls, "call"),
+            time(self.window_ms * 1_000_000),
+            time(in_driver_us * 1_000),
+            self.inside.len() + self.more_inside,
+        );
+        if !self.complete {
+            text.push_str(" (cut short)");
+        }
+        for CallerAnswer { process, stat } in &self.callers {
+            let calls = render::count(stat.calls, "call");
+            let _ = write!(text, "\n{}  {calls}  {} in the driver", process.text(), time(stat.in_driver_us * 1000));
+        }
+        for CallAnswer { call, device, stat } in &self.calls {
+            let calls = render::count(stat.calls, "call");
+            let _ = write!(text, "\n  {call}  {device}  {calls}  mean {}", time(stat.mean_ns));
+            if let Some(p99) = stat.p99_below_ns {
+                let _ = write!(text, "  p99 < {}", time(p99));
+            }
+        }
+        if let Some(slowest) = self.slowest.first() {
+            let SlowestAnswer { call, device, process, took_us, .. } = slowest;
+            let (took, process) = (time(took_us * 1000), process.text());
+            let _ = write!(text, "\nslowest: {took} {call} on {device} by {process}");
+        }
+        for it in &self.failures {
+            let count = it.errors + it.rm_failures;
+            let number = it.errno.map(|errno| errno.to_string()).or_else(|| it.rm_status.clone());
+            let failure = it.failure.map(ToOwned::to_owned).or(number).unwrap_or_default();
+            let (call, device, process) = (&it.call, &it.device, it.process.text());
+            let _ = write!(text, "\nfailed {count} times: {call} on {device}: {failure}, by {process}");
+        }
+        for it in &self.inside {
+            let (call, device, process) = (&it.call, &it.device, it.process.text());
+            let waits = if it.may_wait { " (such a call may wait)" } else { "" };
+            let inside = time(it.inside_ms * 1_000_000);
+            let _ = write!(text, "\ninside for {inside}: {call} on {device} by {process}{waits}");
+        }
+        let UnseenAnswer { calls, threads, processes, events } = &self.unseen;
+        if calls + threads + processes + events > 0 {
+            let _ = write!(
+                text,
+                "\nNot seen since the tracer came: {calls} calls are in the totals alone, {threads} were not followed, {processes} \
+                 processes, {events} events"
+            );
+        }
+        text
+    }
+}
+
+impl WhoAnswer {
+    fn text(&self) -> String {
+        by(self.name.as_deref(), Some(self.pid), self.pod.as_deref())
+    }
+}
+
+fn time(ns: u64) -> String {
+    match ns {
+        0..10_000 => format!("{ns} ns"),
+        10_000..10_000_000 => format!("{} us", ns / 1_000),
+        10_000_000..10_000_000_000 => format!("{} ms", ns / 1_000_000),
+        _ => format!("{} s", ns / 1_000_000_000),
+    }
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
