@@ -55,11 +55,13 @@ fn rooms_do_not_know_what_they_must_not() {
         &["crate::mcp", "crate::gpu", "crate::xid", "rmcp", "nvml", "serde"],
         &[],
     );
-    check(
-        "agent/src/xid",
-        &["crate::", "std::fs", "std::io", "std::net", "std::process", "std::env"],
-        &["xid/tests.rs"],
-    );
+    for room in ["calls", "xid"] {
+        check(
+            &format!("agent/src/{room}"),
+            &["crate::", "std::fs", "std::io", "std::net", "std::process", "std::env"],
+            &["xid/tests.rs"],
+        );
+    }
     check(
         "agent/src/event",
         &["crate::mcp", "crate::gpu", "crate::kernel", "rmcp", "aya", "nvml_wrapper", "serde"],
@@ -84,7 +86,7 @@ fn rooms_do_not_know_what_they_must_not() {
 
 #[test]
 fn domain_types_do_not_serialize() {
-    for room in ["gpu", "kernel", "xid", "event", "pods"] {
+    for room in ["gpu", "kernel", "xid", "calls", "event", "pods"] {
         check(&format!("agent/src/{room}"), &["Serialize"], &[]);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::time::SystemTime;
 
+/// Longest name of a process, a pod or a container on the wire.
+pub const NAME: usize = 64;
+
 /// RFC 3339 in UTC with microseconds.
 pub fn time(at: SystemTime) -> String {
     jiff::Timestamp::try_from(at).map(|at| format!("{at:.6}")).unwrap_or_default()

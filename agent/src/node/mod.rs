@@ -1,7 +1,7 @@
 //! What one agent holds about its node, and how the sources feed it. Shared by every session of the process.
 
 mod board;
-mod devices;
+pub mod devices;
 pub mod holders;
 mod kernel_log;
 mod sources;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use self::{
     device::DeviceOfEvent,
-    who::{CandidateOfEvent, NAME, PodOfEvent, ProcessOfEvent, Who},
+    who::{CandidateOfEvent, PodOfEvent, ProcessOfEvent, Who},
 };
 use super::kinds::{EventKindArgument, SeverityArgument};
 use crate::{
@@ -158,7 +158,7 @@ impl EventAnswer {
             candidates,
             printed_in: task.map(|Task { pid, tid: _, cgroup_id, comm }| TaskOfEvent {
                 pid: *pid,
-                name: render::bounded(comm, NAME),
+                name: render::bounded(comm, render::NAME),
                 cgroup_id: *cgroup_id,
             }),
             xid: fault.as_ref().and_then(XidOfEvent::of),

@@ -43,9 +43,8 @@ use self::{
     answer::{Found, GpuAnswer, ProcessAnswer, ViewAnswer},
     merge::{Key, Namespace, Row},
 };
-use super::select::{self, Detail, GpuArgument};
+use super::select::{self, Detail, GpuArgument, PodWanted};
 use crate::{
-    event::Pod,
     gpu::{
         self, GpuError, GpuName,
         processes::{self, GpuProcesses},
@@ -169,40 +168,6 @@ async fn asked(
 }
 
 /// The pod that is asked about.
-#[derive(Debug)]
-enum PodWanted {
-    Name {
-        namespace: String,
-        name: String,
-    },
-    /// The beginning of a uid.
-    Uid(String),
-}
-
-impl PodWanted {
-    fn of(text: &str) -> Result<Self, Refusal> {
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
-                Ok(Self::Name { namespace: namespace.to_owned(), name: name.to_owned() })
-            }
-            None if !text.is_empty() => Ok(Self::Uid(text.to_owned())),
-            _ => Err(Refusal {
-                what: format!("pod is {:?}", render::bounded(text, 64)),
-                next: "Pass namespace/name, or the pod's uid or the beginning of it.".to_owned(),
-            }),
-        }
-    }
-
-    fn is(&self, pod: &Pod) -> bool {
-        match self {
-            Self::Name { namespace, name } => {
-                pod.namespace.as_ref() == Some(namespace) && pod.name.as_ref() == Some(name)
-            }
-            Self::Uid(begin) => pod.uid.as_ref().is_some_and(|uid| uid.starts_with(begin)),
-        }
-    }
-}
-
 /// Reads a cursor: whose number, and the number, of the last process of the page before.
 fn key(text: &str) -> Result<Key, Refusal> {
     let read = || {

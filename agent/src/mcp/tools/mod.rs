@@ -8,16 +8,18 @@ mod get_gpu_inventory;
 mod get_gpu_processes;
 mod kinds;
 mod select;
+mod trace_driver_calls;
 mod watch_gpu_events;
 
 use super::tool::Entry;
 
 /// Every tool, in the order a client lists them.
-pub const ALL: [fn() -> Entry; 6] = [
+pub const ALL: [fn() -> Entry; 7] = [
     Entry::of::<get_gpu_health::GetGpuHealth>,
     Entry::of::<get_gpu_inventory::GetGpuInventory>,
     Entry::of::<get_gpu_processes::GetGpuProcesses>,
     Entry::of::<analyze_xid_errors::AnalyzeXidErrors>,
+    Entry::of::<trace_driver_calls::TraceDriverCalls>,
     Entry::of::<watch_gpu_events::WatchGpuEvents>,
     Entry::of::<get_agent_status::GetAgentStatus>,
 ];

@@ -6,7 +6,7 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::Deserialize;
 
 use crate::{
-    event::Cursor,
+    event::{Cursor, Pod},
     gpu::{self, GpuError, GpuName, inventory},
     mcp::{render, tool::Refusal},
     node::Node,
@@ -138,6 +138,52 @@ pub async fn pci(node: &Node, wanted: Option<&GpuArgument>) -> Result<Option<Pci
 
 pub fn pci_text(name: &GpuName) -> String {
     name.pci.map_or_else(|| "address unknown".to_owned(), |pci| pci.to_string())
+}
+
+#[derive(Debug)]
+pub enum PodWanted {
+    Name {
+        namespace: String,
+        name: String,
+    },
+    /// The beginning of a uid.
+    Uid(String),
+}
+
+impl PodWanted {
+    pub fn of(text: &str) -> Result<Self, Refusal> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                Ok(Self::Name { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            None if !text.is_empty() => Ok(Self::Uid(text.to_owned())),
+            _ => Err(Refusal {
+                what: format!("pod is {:?}", render::bounded(text, 64)),
+                next: "Pass namespace/name, or the pod's uid or the beginning of it.".to_owned(),
+            }),
+        }
+    }
+
+    #[must_use]
+    pub fn is(&self, pod: &Pod) -> bool {
+        match self {
+            Self::Name { namespace, name } => {
+                pod.namespace.as_ref() == Some(namespace) && pod.name.as_ref() == Some(name)
+            }
+            Self::Uid(begin) => pod.uid.as_ref().is_some_and(|uid| uid.starts_with(begin)),
+        }
+    }
+}
+
+/// A number that an argument may not be.
+pub fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Refusal {
+        what: format!("{name} is {value}"),
+        next: format!("Pass {name} from {min} to {max}."),
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@
 
 mod answer;
 
-use std::{sync::Arc, time::{Duration, Instant, SystemTime}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use rmcp::{
     model::ProgressNotificationParam,
@@ -29,10 +32,7 @@ use rmcp::{
 use serde::Deserialize;
 
 use self::answer::{Reading, Traced};
-use super::{
-    get_gpu_processes::PodWanted,
-    select::{self, GpuArgument},
-};
+use super::select::{self, GpuArgument, PodWanted};
 use crate::{
     kernel::devices::{Counted, Inside, Maps, ProcessId},
     mcp::tool::{Call, Refusal, Tool},
@@ -84,8 +84,8 @@ impl Tool for TraceDriverCalls {
 
     async fn call(node: &Node, input: Input, call: &Call) -> Result<Traced, Refusal> {
         let Input { duration_s, gpu, pod, pid, top } = input;
-        super::check_range("duration_s", duration_s.into(), 0, 60)?;
-        super::check_range("top", top as u64, 1, 50)?;
+        select::check_range("duration_s", duration_s.into(), 0, 60)?;
+        select::check_range("top", top as u64, 1, 50)?;
         let pod = pod.as_deref().map(PodWanted::of).transpose()?;
         let pci = select::pci(node, gpu.as_ref()).await?;
         node.sources.settled().await;
@@ -115,7 +115,8 @@ impl Tool for TraceDriverCalls {
         calls.retain(|it| wanted(it.process) && on(it.device));
         inside.retain(|it| wanted(it.process) && on(it.device));
         let now = SystemTime::now();
-        let reading = Reading { calls, inside, totals: maps.totals(), unseen: maps.unseen(), elapsed, now };
+        let reading =
+            Reading { calls, inside, totals: maps.totals(), unseen: maps.unseen(), elapsed, now };
         let mut traced = Traced::of(node, &reading, top);
         traced.set_complete(complete);
         Ok(traced)

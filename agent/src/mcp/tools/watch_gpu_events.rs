@@ -133,8 +133,8 @@ impl Tool for WatchGpuEvents {
 
     async fn call(node: &Node, input: Input, call: &Call) -> Result<Watched, Refusal> {
         let Input { kinds, gpu, min_severity, since, duration_s, max_events } = input;
-        check_range("duration_s", u64::from(duration_s), 0, 3600)?;
-        check_range("max_events", max_events as u64, 1, 1000)?;
+        select::check_range("duration_s", u64::from(duration_s), 0, 3600)?;
+        select::check_range("max_events", max_events as u64, 1, 1000)?;
         let cursor =
             since.map(|since| since.parse::<Cursor>()).transpose().map_err(|error| Refusal {
                 what: error.to_string(),
@@ -245,16 +245,6 @@ impl Watch<'_> {
             tracing::debug!(%error, seq, "The client cannot be told of an event; it is in the answer.");
         }
     }
-}
-
-fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(Refusal {
-        what: format!("{name} is {value}"),
-        next: format!("Pass {name} from {min} to {max}."),
-    })
 }
 
 impl Answer for Watched {

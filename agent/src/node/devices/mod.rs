@@ -6,6 +6,7 @@
 
 mod attribution;
 mod table;
+pub mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

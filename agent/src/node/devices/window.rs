@@ -103,7 +103,8 @@ mod tests {
             let (took, at) = (Duration::from_secs(took), SystemTime::UNIX_EPOCH);
             Some(Slowest { took, at, tid: 7 })
         };
-        let one = CallStat { errors: 1, last_error: Some(5), slowest: slowest(3), ..CallStat::default() };
+        let one =
+            CallStat { errors: 1, last_error: Some(5), slowest: slowest(3), ..CallStat::default() };
         // An error of long ago is none of this window.
         let other = CallStat { last_error: Some(22), slowest: slowest(2), ..CallStat::default() };
         let sum = sum([&one, &other, &CallStat::default()]);

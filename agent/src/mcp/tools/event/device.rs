@@ -51,7 +51,7 @@ pub struct CallOfEvent {
 impl DeviceOfEvent {
     pub fn of(access: &Access) -> Self {
         let of = Self {
-            device: access.device.name(),
+            device: access.device.to_string(),
             how: None,
             held_ms: None,
             exited: None,

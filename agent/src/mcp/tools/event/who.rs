@@ -9,9 +9,6 @@ use crate::{
     xid::{Fault, Process},
 };
 
-/// Longest name of a process, a pod or a container on the wire.
-pub const NAME: usize = 64;
-
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ProcessOfEvent {
     /// Process id on the host.
@@ -81,7 +78,7 @@ impl Who {
         let known = process.pid.is_some() || process.name.is_some();
         let process = known.then(|| ProcessOfEvent {
             pid: process.pid,
-            name: process.name.map(|name| render::bounded(&name.to_string(), NAME)),
+            name: process.name.map(|name| render::bounded(&name.to_string(), render::NAME)),
             known_by: text(KnownBy::Line),
         });
         Self { process, ..Self::default() }
@@ -101,7 +98,7 @@ impl Who {
         let Party { pid, name, pod } = party;
         let process = ProcessOfEvent {
             pid: Some(*pid),
-            name: (!name.is_empty()).then(|| render::bounded(name, NAME)),
+            name: (!name.is_empty()).then(|| render::bounded(name, render::NAME)),
             known_by: text(known_by),
         };
         let pod = pod.as_deref().map(|pod| PodOfEvent::of(pod, known_by));
@@ -112,7 +109,7 @@ impl Who {
         let pod = attribution.and_then(Attribution::pod);
         let candidate = |Party { pid, name, pod: of }: &Party| CandidateOfEvent {
             pid: *pid,
-            name: render::bounded(name, NAME),
+            name: render::bounded(name, render::NAME),
             pod: of
                 .as_deref()
                 .filter(|_| pod.is_none())
@@ -129,7 +126,8 @@ impl Who {
 impl PodOfEvent {
     fn of(pod: &Pod, known_by: KnownBy) -> Self {
         let Pod { uid, namespace, name, container, container_id } = pod;
-        let bounded = |text: &Option<String>| text.as_ref().map(|text| render::bounded(text, NAME));
+        let bounded =
+            |text: &Option<String>| text.as_ref().map(|text| render::bounded(text, render::NAME));
         Self {
             namespace: bounded(namespace),
             // A pod's name may be as long as a DNS name.

@@ -219,8 +219,6 @@ impl GpuAnswer {
     }
 }
 
-/// Longest process name on the wire.
-const NAME: usize = 64;
 /// Calls under way of one process that are told.
 const INSIDE: usize = 4;
 const INSIDE_FULL: usize = 16;
@@ -230,7 +228,7 @@ impl ProcessAnswer {
         Self {
             pid,
             pid_namespace: namespace.name(),
-            name: row.name().map(|name| render::bounded(name, NAME)),
+            name: row.name().map(|name| render::bounded(name, render::NAME)),
             pod: row.pod().map(|pod| PodAnswer::of(pod, detail)),
             known_by: row.known_by(),
             gpus: row

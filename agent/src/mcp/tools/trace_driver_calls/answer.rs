@@ -13,11 +13,7 @@ use crate::{
     calls::{self, Call, Device, errno},
     event::Party,
     kernel::devices::{CallStat, Counted, Inside, ProcessId, Total, Unseen},
-    mcp::{
-        render,
-        tool::Answer,
-        tools::event::who::{NAME, by},
-    },
+    mcp::{render, tool::Answer},
     node::{Node, devices::window},
 };
 
@@ -208,7 +204,7 @@ impl Traced {
         };
         let kind = |((device, call), stat): &((Device, Call), CallStat)| CallAnswer {
             call: call.name(*device).to_string(),
-            device: device.name(),
+            device: device.to_string(),
             stat: StatAnswer::of(stat),
         };
         let mut slowest: Vec<_> =
@@ -233,7 +229,7 @@ impl Traced {
                 .take(top)
                 .map(|(it, slowest)| SlowestAnswer {
                     call: it.call.name(it.device).to_string(),
-                    device: it.device.name(),
+                    device: it.device.to_string(),
                     process: who(it.process, None),
                     tid: slowest.tid,
                     took_us: us(slowest.took),
@@ -251,12 +247,12 @@ impl Traced {
                 .take(top)
                 .map(|it| InsideAnswer {
                     call: it.call.name(it.device).to_string(),
-                    device: it.device.name(),
+                    device: it.device.to_string(),
                     process: who(it.process, Some(&it.name)),
                     tid: it.tid,
                     since: render::time(it.since),
                     inside_ms: ms(now.duration_since(it.since).unwrap_or_default()),
-                    may_wait: calls::is_usually_long(it.call),
+                    may_wait: it.call.is_usually_long(),
                 })
                 .collect(),
             histogram: (0..)
@@ -283,7 +279,7 @@ impl WhoAnswer {
     fn of(process: ProcessId, name: Option<&str>, party: Option<&Party>) -> Self {
         let name = party.map(|party| &*party.name).or(name);
         let pod = party.and_then(|party| party.pod.as_deref());
-        let bounded = |text: &str| render::bounded(text, NAME);
+        let bounded = |text: &str| render::bounded(text, render::NAME);
         Self {
             pid: process.pid,
             name: name.map(bounded),
@@ -304,7 +300,7 @@ impl FailureAnswer {
         let name = errno.and_then(|errno| errno::name(errno.cast_signed()));
         Self {
             call: it.call.name(it.device).to_string(),
-            device: it.device.name(),
+            device: it.device.to_string(),
             process,
             errors,
             errno,
@@ -318,7 +314,7 @@ impl FailureAnswer {
 impl DeviceAnswer {
     fn of(total: &Total) -> Self {
         let Total { device, opens, closes, ioctls, failed } = *total;
-        let device = device.map_or_else(|| "others".to_owned(), Device::name);
+        let device = device.map_or_else(|| "others".to_owned(), |it| it.to_string());
         Self { device, opens, closes, ioctls, failed }
     }
 }
@@ -338,7 +334,12 @@ impl Answer for Traced {
         }
         for CallerAnswer { process, stat } in &self.callers {
             let calls = render::count(stat.calls, "call");
-            let _ = write!(text, "\n{}  {calls}  {} in the driver", process.text(), time(stat.in_driver_us * 1000));
+            let _ = write!(
+                text,
+                "\n{}  {calls}  {} in the driver",
+                process.text(),
+                time(stat.in_driver_us * 1000)
+            );
         }
         for CallAnswer { call, device, stat } in &self.calls {
             let calls = render::count(stat.calls, "call");
@@ -357,7 +358,8 @@ impl Answer for Traced {
             let number = it.errno.map(|errno| errno.to_string()).or_else(|| it.rm_status.clone());
             let failure = it.failure.map(ToOwned::to_owned).or(number).unwrap_or_default();
             let (call, device, process) = (&it.call, &it.device, it.process.text());
-            let _ = write!(text, "\nfailed {count} times: {call} on {device}: {failure}, by {process}");
+            let _ =
+                write!(text, "\nfailed {count} times: {call} on {device}: {failure}, by {process}");
         }
         for it in &self.inside {
             let (call, device, process) = (&it.call, &it.device, it.process.text());
@@ -379,7 +381,10 @@ impl Answer for Traced {
 
 impl WhoAnswer {
     fn text(&self) -> String {
-        by(self.name.as_deref(), Some(self.pid), self.pod.as_deref())
+        let Self { pid, name, pod } = self;
+        let name = name.as_deref().unwrap_or("a process that is gone");
+        let pod = pod.as_ref().map_or(String::new(), |pod| format!(", pod {pod}"));
+        format!("{name} (pid {pid}{pod})")
     }
 }
 
