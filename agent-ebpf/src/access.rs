@@ -24,11 +24,19 @@ pub const MAP_PLACES: &str = "PLACES";
 pub const MAP_WINDOW: &str = "WINDOW";
 /// Array of one [`Walk`].
 pub const MAP_WALK: &str = "WALK";
+/// Request → where in its parameters the command (upper half) and the status (lower half) stand, or [`NOWHERE`]. Written by
+/// user space before the programs are attached. A request counts without the two bits that say which way is copied.
+pub const MAP_PARAMETERS: &str = "PARAMETERS";
 /// Per-CPU array of `u64`, indexed by [`total`].
 pub const MAP_TOTALS: &str = "TOTALS";
 
 /// Never attached; run by user space, it looks through every process's files.
 pub const PROGRAM_WALK: &str = "walk";
+
+/// No place in the parameters.
+pub const NOWHERE: u32 = 0xffff;
+/// Most requests in [`MAP_PARAMETERS`].
+pub const REQUESTS: u32 = 256;
 
 /// The driver's major numbers in this boot; `u32::MAX` for one that is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +99,9 @@ pub struct Thread {
     pub call: u32,
     pub request: u32,
     pub command: u32,
+    /// Where the status stands in what `argument` points to, or [`NOWHERE`].
+    pub status_at: u32,
+    pub reserved: u32,
     pub comm: [u8; COMM_LEN],
 }
 
@@ -266,7 +277,7 @@ pub mod total {
 const _: () = {
     assert!(size_of::<Majors>() == 4 * 4);
     assert!(size_of::<Holder>() == 8 * 4 + COMM_LEN);
-    assert!(size_of::<Thread>() == 8 * 4 + 4 * 6 + COMM_LEN);
+    assert!(size_of::<Thread>() == 8 * 4 + 4 * 8 + COMM_LEN);
     assert!(size_of::<CallKey>() == 8 + 4 * 6);
     assert!(size_of::<Slowest>() == 8 * 2 + 4 * 2);
     assert!(size_of::<CallStats>() == 8 * 5 + 24 * 2 + 4 * 4 + 4 * BUCKETS);

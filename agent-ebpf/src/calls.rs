@@ -1,7 +1,8 @@
 //! Calls on the driver's devices: which one each thread is in, and how often, how long and with what result they came back.
 
 use agent_ebpf::access::{
-    Access, BUCKETS, CallKey, CallStats, Slowest, Thread, access, call, held, total,
+    Access, BUCKETS, CallKey, CallStats, NOWHERE, REQUESTS, Slowest, Thread, access, call, held,
+    total,
 };
 use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_probe_read_user},
@@ -23,8 +24,12 @@ static CALLS: HashMap<CallKey, CallStats> = HashMap::with_max_entries(1, 0);
 #[map]
 static NO_CALLS: Array<CallStats> = Array::with_max_entries(1, 0);
 #[map]
+static PARAMETERS: HashMap<u32, u32> = HashMap::with_max_entries(REQUESTS, 0);
+#[map]
 static WINDOW: Array<u32> = Array::with_max_entries(1, 0);
 
+/// The bits of a request that say which way its parameters are copied.
+const WAYS: u32 = 0xc000_0000;
 /// Failures of one call of one process that are told.
 const TOLD: u32 = 8;
 
@@ -40,8 +45,7 @@ pub fn enter_ioctl(file: u32, request: u32, argument: u64) -> Option<()> {
     let task = task::current();
     let device = task::device_of(task, file)?;
     let bit = bit(device)?;
-    let command = command(request, argument);
-    begin(task, device, Some(bit), call::IOCTL, request, command, argument)
+    begin(task, device, Some(bit), call::IOCTL, &asked(request, argument))
 }
 
 /// A thread is about to close a file.
@@ -52,26 +56,22 @@ pub fn enter_close(file: u32) -> Option<()> {
     }
     let task = task::current();
     let device = task::device_of(task, file)?;
-    begin(task, device, Some(bit(device)?), call::CLOSE, 0, 0, 0)
+    begin(task, device, Some(bit(device)?), call::CLOSE, &NOTHING)
 }
 
 /// A thread opens a device of the driver's, or what has a path as if it were one.
 #[inline(always)]
 pub fn enter_open(device: u32) -> Option<()> {
     bit(device)?;
-    begin(task::current(), device, None, call::OPEN, 0, 0, 0)
+    begin(task::current(), device, None, call::OPEN, &NOTHING)
 }
 
+/// What a call asks that is no ioctl.
+const NOTHING: Asked = Asked { request: 0, command: 0, argument: 0, status_at: NOWHERE };
+
 #[inline(always)]
-fn begin(
-    task: u64,
-    device: u32,
-    bit: Option<u32>,
-    call: u32,
-    request: u32,
-    command: u32,
-    argument: u64,
-) -> Option<()> {
+fn begin(task: u64, device: u32, bit: Option<u32>, call: u32, asked: &Asked) -> Option<()> {
+    let Asked { request, command, argument, status_at } = *asked;
     let (pid, tid) = task::current_ids();
     let thread = match THREADS.get_ptr_mut(tid) {
         Some(thread) => thread,
@@ -88,6 +88,8 @@ fn begin(
                 call,
                 request,
                 command,
+                status_at,
+                reserved: 0,
                 comm: process.comm,
             };
             if THREADS.insert(tid, thread, 0).is_err() {
@@ -109,6 +111,7 @@ fn begin(
     thread.request = request;
     thread.command = command;
     thread.argument = argument;
+    thread.status_at = status_at;
     // SAFETY: no argument, no precondition.
     thread.entered_ns = unsafe { bpf_ktime_get_ns() };
     Some(())
@@ -136,8 +139,8 @@ fn finish_call(returned: i64) -> Option<()> {
     thread.entered_ns = 0;
     let bit = bit(thread.device)?;
     let error = if is_error(returned) { -returned as u32 } else { 0 };
-    let status = if error == 0 && thread.call == call::IOCTL {
-        status(thread.request, thread.argument)
+    let status = if error == 0 && thread.status_at != NOWHERE {
+        user(thread.argument, thread.status_at)
     } else {
         0
     };
@@ -323,29 +326,46 @@ fn is_error(returned: i64) -> bool {
     (-4095..0).contains(&returned) && returned != -4 && !(-516..=-512).contains(&returned)
 }
 
-#[inline(always)]
-fn command(request: u32, argument: u64) -> u32 {
-    let at = match request & 0xffff {
-        // NV_ESC_RM_CONTROL's command, NV_ESC_RM_ALLOC's class.
-        0x462a => 8,
-        0x462b => 12,
-        _ => return 0,
-    };
-    // SAFETY: the kernel checks the address and copies.
-    unsafe { bpf_probe_read_user((argument + at) as *const u32) }.unwrap_or(0)
+/// What an ioctl asks, as far as numbers say.
+struct Asked {
+    request: u32,
+    command: u32,
+    /// Where the parameters are.
+    argument: u64,
+    status_at: u32,
 }
 
+/// The wrapper in which parameters come for which a request has no room, `NV_ESC_IOCTL_XFER_CMD`: the escape, the size of its
+/// parameters, and the address of these.
+const WRAPPED: u32 = 0x0010_46d3;
+
 #[inline(always)]
-fn status(request: u32, argument: u64) -> u32 {
-    let size = request >> 16 & 0x3fff;
-    let at = match (request & 0xffff, size) {
-        (0x462a, 32) | (0x462b, 32) => 28,
-        (0x462b, 48) => 40,
-        (0x4629, 16) => 12,
-        _ => return 0,
-    };
+fn asked(request: u32, argument: u64) -> Asked {
+    let (mut request, mut argument) = (request, argument);
+    if request & !WAYS == WRAPPED
+        // SAFETY: the kernel checks the address and copies.
+        && let Ok([escape, size, pointer, high]) =
+            unsafe { bpf_probe_read_user(argument as *const [u32; 4]) }
+    {
+        request = WAYS | (size & 0x3fff) << 16 | 0x4600 | escape & 0xff;
+        argument = u64::from(high) << 32 | u64::from(pointer);
+    }
+    let mut asked = Asked { request, command: 0, argument, status_at: NOWHERE };
+    // SAFETY: nobody writes to this map after the programs are attached.
+    if let Some(at) = unsafe { PARAMETERS.get(request & !WAYS) } {
+        asked.status_at = at & 0xffff;
+        if at >> 16 != NOWHERE {
+            asked.command = user(argument, at >> 16);
+        }
+    }
+    asked
+}
+
+/// A number of the parameters; 0 where it cannot be read.
+#[inline(always)]
+fn user(argument: u64, at: u32) -> u32 {
     // SAFETY: the kernel checks the address and copies.
-    unsafe { bpf_probe_read_user((argument + at) as *const u32) }.unwrap_or(0)
+    unsafe { bpf_probe_read_user((argument + u64::from(at)) as *const u32) }.unwrap_or(0)
 }
 
 /// Adds for good, whatever other CPUs add meanwhile. The standard library's atomics need more than this target has.

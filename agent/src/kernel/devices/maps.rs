@@ -9,8 +9,8 @@ use std::{
 };
 
 use agent_ebpf::access::{
-    CallKey, CallStats, Holder as RawHolder, MAP_CALLS, MAP_HOLDERS, MAP_MAJORS, MAP_THREADS,
-    MAP_TOTALS, MAP_WINDOW, Thread, call, held, total,
+    CallKey, CallStats, Holder as RawHolder, MAP_CALLS, MAP_HOLDERS, MAP_MAJORS, MAP_PARAMETERS,
+    MAP_THREADS, MAP_TOTALS, MAP_WINDOW, NOWHERE, REQUESTS, Thread, call, held, total,
 };
 use aya::{
     Ebpf, Pod,
@@ -22,9 +22,12 @@ use super::{
     decode::{self, Frame},
     majors,
 };
-use crate::kernel::{
-    Buffer,
-    tracer::{TracerError, boot_time, refused},
+use crate::{
+    calls::parameters,
+    kernel::{
+        Buffer,
+        tracer::{TracerError, boot_time, refused},
+    },
 };
 
 /// Entries of the maps, and bytes of the ring buffer.
@@ -63,8 +66,14 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Takes the maps out of the loaded programs, and gives these the driver's numbers.
-    pub fn take(programs: &mut Ebpf, room: Room, majors: Majors) -> Result<Self, TracerError> {
+    /// Takes the maps out of the loaded programs, and tells these the driver's numbers and where its branch (580) has what
+    /// in its parameters.
+    pub fn take(
+        programs: &mut Ebpf,
+        room: Room,
+        majors: Majors,
+        branch: Option<u16>,
+    ) -> Result<Self, TracerError> {
         let maps = Self {
             majors: Mutex::new((take(programs, MAP_MAJORS)?, majors)),
             holders: take(programs, MAP_HOLDERS)?,
@@ -76,6 +85,12 @@ impl Maps {
             malformed: AtomicU64::new(0),
         };
         maps.set_majors(majors).map_err(refused)?;
+        let mut requests: HashMap<MapData, u32, u32> = take(programs, MAP_PARAMETERS)?;
+        for row in parameters::of(branch).take(REQUESTS as usize) {
+            let at = |place: Option<u16>| place.map_or(NOWHERE, u32::from);
+            let places = at(row.command) << 16 | at(row.status);
+            requests.insert(row.key, places, 0).map_err(refused)?;
+        }
         Ok(maps)
     }
 

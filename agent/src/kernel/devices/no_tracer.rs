@@ -15,7 +15,7 @@ pub struct DeviceTracer(Infallible);
 pub struct Maps(Infallible);
 
 impl DeviceTracer {
-    pub fn load(_: Loader, _: Buffer, _: Majors) -> Result<Self, Error> {
+    pub fn load(_: Loader, _: Buffer, _: Majors, _: Option<u16>) -> Result<Self, Error> {
         Err(Error)
     }
 

@@ -60,8 +60,13 @@ struct Programs(Ebpf);
 
 impl DeviceTracer {
     /// Loads, attaches and looks through the files of all processes. Blocks for some milliseconds, and where the kernel
-    /// offers functions for some more: call it off the session's thread.
-    pub fn load(loader: Loader, buffer: Buffer, majors: Majors) -> Result<Self, Error> {
+    /// offers functions for some more: call it off the session's thread. `branch` is the driver's (580), where that is known.
+    pub fn load(
+        loader: Loader,
+        buffer: Buffer,
+        majors: Majors,
+        branch: Option<u16>,
+    ) -> Result<Self, Error> {
         let layout = layout::of_this_kernel()?;
         layout.devices?;
         let room = Room::of(buffer);
@@ -80,7 +85,7 @@ impl DeviceTracer {
             return Err(TracerError::Object(MAP_ACCESSES).into());
         };
         let fd = ring.fd().as_fd().try_clone_to_owned().map_err(refused)?;
-        let maps = Maps::take(&mut programs, room, majors)?;
+        let maps = Maps::take(&mut programs, room, majors, branch)?;
         let way = attach::attach(&mut programs)?;
         let walked = walk(&mut programs);
         let ring = Ring::new(fd, room.ring).map_err(refused)?;

@@ -174,7 +174,8 @@ impl Node {
                 sleep(LOOK).await;
             };
             node.sources.set(Source::Access, State::Starting);
-            let load = move || DeviceTracer::load(loader, buffer, majors);
+            let branch = node.driver_branch().await;
+            let load = move || DeviceTracer::load(loader, buffer, majors, branch);
             match tokio::task::spawn_blocking(load).await {
                 Ok(Ok(tracer)) => node.hear_devices(tracer, majors).await,
                 Ok(Err(error)) => node.sources.set(Source::Access, error.state()),
@@ -194,6 +195,16 @@ impl Node {
             reason: format!("{}: {error}", path.display()),
             remedy: "Mount /proc as the container runtime does.".to_owned(),
         })
+    }
+
+    /// The driver's branch, as in 580 of 580.95.05: from what the driver shows in `/proc`, else from NVML.
+    async fn driver_branch(&self) -> Option<u16> {
+        let shown = self.devices.root.join("proc/driver/nvidia/version");
+        if let Ok(text) = std::fs::read_to_string(shown) {
+            return branch_of_proc(&text);
+        }
+        let driver = self.gpu.ask(inventory::driver).await.ok()?;
+        driver.driver_version?.split('.').next()?.parse().ok()
     }
 
     async fn hear_devices(self: &Arc<Self>, mut tracer: DeviceTracer, majors: Majors) {
@@ -371,6 +382,12 @@ fn gpus_of_proc(root: &Path) -> BTreeMap<u32, PciAddress> {
     folder.filter_map(Result::ok).filter_map(gpu).collect()
 }
 
+/// From `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (…)`: the first number with a dot.
+fn branch_of_proc(text: &str) -> Option<u16> {
+    let line = text.lines().find(|line| line.starts_with("NVRM version"))?;
+    line.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
+}
+
 fn since_boot() -> Duration {
     let since = clock_gettime(ClockId::Boottime);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -382,4 +399,27 @@ fn no_driver() -> State {
         "the NVIDIA driver is not loaded: /proc/devices does not have it; it is looked for again every 30 s"
             .to_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::branch_of_proc;
+
+    #[test]
+    fn the_branch_is_the_first_part_of_the_drivers_version() {
+        for (text, expected) in [
+            (
+                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\nGCC version:  gcc version 12.3.0 (Ubuntu)\n",
+                Some(535),
+            ),
+            (
+                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)\n",
+                Some(580),
+            ),
+            ("GCC version: 12.3.0\n", None),
+            ("", None),
+        ] {
+            assert_eq!(branch_of_proc(text), expected, "{text}");
+        }
+    }
 }
