@@ -87,6 +87,15 @@ impl Pods {
         Some(known.pod(place, now))
     }
 
+    /// The pod of a process by the text of its `/proc/PID/cgroup`: of its hierarchies the one that tells most.
+    pub fn pod_of_proc(&self, text: &str, now: Instant) -> Option<Arc<Pod>> {
+        let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        // So the kernel marks a cgroup that is gone.
+        let paths = paths.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path));
+        let pods = paths.filter_map(|path| self.pod(path.rsplit('/'), now));
+        pods.max_by_key(|pod| (pod.uid.is_some(), pod.container_id.is_some()))
+    }
+
     /// Takes what [`kubelet::list`] said. What it said before is forgotten, also where it failed now.
     pub fn kubelet_said(&self, said: Result<Vec<Allocation>, KubeletError>) {
         self.known().kubelet = Some(said);

@@ -117,6 +117,12 @@ impl Tool for GetGpuProcesses {
         }
         let mut limits = limits(&nvml, &ebpf, &read, node_pids);
         let mut rows = merge::merge(&read, holders.unwrap_or_default(), node_pids);
+        for ((namespace, pid), row) in &mut rows {
+            let is_ours = node_pids && !node.gpu.simulated();
+            if is_ours && *namespace == Namespace::Node && row.holder.is_none() {
+                row.pod = node.devices.pod_of(*pid);
+            }
+        }
         if let Some(gpu) = gpu {
             rows.retain(|_, row| row.is_on(&gpu));
         }

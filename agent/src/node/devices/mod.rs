@@ -1,42 +1,30 @@
 //! The driver's devices as a source: who has them open, what fails and what does not come back; and who of them a fault may have
 //! to do with.
 //!
-//! Nothing is loaded while the driver is not: `/proc/devices` is looked at every [`LOOK`], so a driver that comes later, or
-//! comes back with other numbers, is followed from then on.
+//! Nothing is loaded while the driver is not: `/proc/devices` is looked at every 30 s, so a driver that comes later, or comes
+//! back with other numbers, is followed from then on (`follow`).
 
 mod attribution;
+mod follow;
 mod table;
 pub mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::sleep;
 
-use super::{
-    Node,
-    holders::{Held, Holder, InCall},
-};
+use super::holders::{Held, Holder, InCall};
 use crate::{
     calls::Device,
-    event::{
-        Access, Attribution, Party, Report, Source, Task, access,
-        limit::{Admit, Key, Limit},
-    },
-    gpu::inventory,
+    event::{Access, Attribution, KnownBy, Party, Pod, Task, access, limit::Limit},
     kernel::{
-        Buffer,
-        devices::{Acted, DeviceTracer, Majors, Maps, Place, ProcessId, Told, majors},
-        source::{Counts, State},
-        tracer::Loader,
+        devices::{Acted, Maps, Place, ProcessId},
+        privileges,
     },
     pods::Pods,
     xid::PciAddress,
@@ -44,12 +32,8 @@ use crate::{
 use attribution::Clues;
 use table::Table;
 
-/// How often it is looked whether the driver is there.
-const LOOK: Duration = Duration::from_secs(30);
-/// How often it is looked for calls that do not come back.
-const TICK: Duration = Duration::from_secs(5);
-/// A call that has not come back for so long is told. What the driver waits for itself it gives up after 4 to 45 s, by version.
-const STALLED: Duration = Duration::from_secs(10);
+/// Most pods whose names are asked for again and again.
+const UNNAMED: usize = 256;
 
 /// What is known of the devices of this node.
 #[derive(Debug)]
@@ -70,6 +54,8 @@ struct Follow {
     /// Calls that were told as stalled: the thread, and since when it is in it.
     stalled: BTreeSet<(u32, SystemTime)>,
     maps: Option<Arc<Maps>>,
+    /// Places of pods whose names are not known yet.
+    unnamed: BTreeMap<u64, Place>,
 }
 
 impl Devices {
@@ -114,16 +100,49 @@ impl Devices {
         let follow = self.state();
         let minor = follow.gpus.iter().find(|(_, of)| Some(**of) == pci);
         let gpu = minor.map(|(minor, _)| Device::Gpu(*minor));
-        attribution::attribute(&follow.table, Clues { time, pid, task, gpu })
+        let found = attribution::attribute(&follow.table, Clues { time, pid, task, gpu });
+        drop(follow);
+        found.or_else(|| self.named(pid?))
+    }
+
+    /// The process that a line names and that has no device open, if it is there.
+    fn named(&self, pid: u32) -> Option<Attribution> {
+        if !privileges::in_initial_pid_namespace() {
+            return None;
+        }
+        let comm = std::fs::read_to_string(self.root.join(format!("proc/{pid}/comm"))).ok()?;
+        let party = Party { pid, name: comm.trim_end().to_owned(), pod: self.pod_of(pid) };
+        Some(Attribution { known_by: KnownBy::Line, parties: vec![party] })
+    }
+
+    /// The pod of a process of the agent's PID namespace, by its cgroup.
+    #[must_use]
+    pub fn pod_of(&self, pid: u32) -> Option<Arc<Pod>> {
+        let text = std::fs::read_to_string(self.root.join(format!("proc/{pid}/cgroup"))).ok()?;
+        self.pods.pod_of_proc(&text, Instant::now())
     }
 
     /// Takes over where in the cgroup tree processes are.
-    fn learn(&self, place: &Place) {
-        let Place { id, unified, memory } = place;
+    fn learn(&self, place: Place) {
         let now = Instant::now();
         let pod = |names: &[String]| self.pods.pod(names.iter().map(String::as_str), now);
-        let pod = pod(unified).or_else(|| pod(memory));
-        self.state().table.learn(*id, pod);
+        let pod = pod(&place.unified).or_else(|| pod(&place.memory));
+        let is_unnamed = pod.as_ref().is_some_and(|pod| pod.name.is_none());
+        let mut follow = self.state();
+        follow.table.learn(place.id, pod);
+        if !is_unnamed {
+            follow.unnamed.remove(&place.id);
+        } else if follow.unnamed.len() < UNNAMED {
+            follow.unnamed.insert(place.id, place);
+        }
+    }
+
+    /// Asks again for the names of pods that had none.
+    fn learn_again(&self) {
+        let unnamed = self.state().unnamed.clone();
+        for place in unnamed.into_values() {
+            self.learn(place);
+        }
     }
 }
 
@@ -131,6 +150,14 @@ impl Follow {
     fn gpu(&self, device: Device) -> Option<PciAddress> {
         let Device::Gpu(minor) = device else { return None };
         self.gpus.get(&minor).copied()
+    }
+
+    /// The uids of the pods that compute on a GPU: who only looks at one does not open UVM.
+    fn computing(&self, minor: u32) -> BTreeSet<String> {
+        let both = [Device::Gpu(minor), Device::Uvm];
+        let computes = |known: &&table::Known| both.iter().all(|it| known.devices.contains_key(it));
+        let pods = self.table.here().filter(computes).filter_map(|it| self.table.pod(it.place));
+        pods.filter_map(|pod| pod.uid.clone()).collect()
     }
 
     /// What is to be told of what a process did.
@@ -156,176 +183,6 @@ fn is_event(did: &access::Did) -> bool {
             failure.is_serious()
         }
         _ => true,
-    }
-}
-
-impl Node {
-    /// Follows the devices for as long as the process lives, from when the driver is there.
-    pub fn follow_devices(self: &Arc<Self>, loader: Loader, buffer: Buffer) {
-        self.sources.set(Source::Access, State::Starting);
-        let node = Arc::clone(self);
-        tokio::spawn(async move {
-            let majors = loop {
-                match node.driver() {
-                    Ok(Some(majors)) => break majors,
-                    Ok(None) => node.sources.set(Source::Access, no_driver()),
-                    Err(state) => node.sources.set(Source::Access, state),
-                }
-                sleep(LOOK).await;
-            };
-            node.sources.set(Source::Access, State::Starting);
-            let branch = node.driver_branch().await;
-            let load = move || DeviceTracer::load(loader, buffer, majors, branch);
-            match tokio::task::spawn_blocking(load).await {
-                Ok(Ok(tracer)) => node.hear_devices(tracer, majors).await,
-                Ok(Err(error)) => node.sources.set(Source::Access, error.state()),
-                Err(error) => {
-                    let remedy = "Report this with the agent's log.".to_owned();
-                    let state = State::Unavailable { reason: error.to_string(), remedy };
-                    node.sources.set(Source::Access, state);
-                }
-            }
-        });
-    }
-
-    /// The driver's numbers, if it is loaded.
-    fn driver(&self) -> Result<Option<Majors>, State> {
-        let path = self.devices.root.join("proc/devices");
-        majors::read(&path).map_err(|error| State::Unavailable {
-            reason: format!("{}: {error}", path.display()),
-            remedy: "Mount /proc as the container runtime does.".to_owned(),
-        })
-    }
-
-    /// The driver's branch, as in 580 of 580.95.05: from what the driver shows in `/proc`, else from NVML.
-    async fn driver_branch(&self) -> Option<u16> {
-        let shown = self.devices.root.join("proc/driver/nvidia/version");
-        if let Ok(text) = std::fs::read_to_string(shown) {
-            return branch_of_proc(&text);
-        }
-        let driver = self.gpu.ask(inventory::driver).await.ok()?;
-        driver.driver_version?.split('.').next()?.parse().ok()
-    }
-
-    async fn hear_devices(self: &Arc<Self>, mut tracer: DeviceTracer, majors: Majors) {
-        let maps = tracer.maps();
-        let heard = Arc::new(AtomicU64::new(0));
-        self.find_gpus().await;
-        self.devices.state().maps = Some(Arc::clone(&maps));
-        let (counted, counts) = (Arc::clone(&heard), Arc::clone(&maps));
-        let how = format!("{}; pods: {}", tracer.how(), self.devices.pods.describe());
-        self.sources.live(
-            Source::Access,
-            how,
-            Arc::new(move || Counts {
-                heard: counted.load(Ordering::Relaxed),
-                dropped: counts.unseen().events,
-                ..Counts::default()
-            }),
-        );
-        let watching = tokio::spawn(Arc::clone(self).watch_devices(Arc::clone(&maps), majors));
-        let hear = |told| {
-            heard.fetch_add(1, Ordering::Relaxed);
-            match told {
-                Told::Place(place) => self.devices.learn(&place),
-                Told::Acted(acted) => self.hear_access(&acted),
-            }
-        };
-        let Err(error) = tracer.run(hear).await else { return };
-        watching.abort();
-        self.devices.state().maps = None;
-        let reason = format!("reading the ring buffer failed: {error}");
-        let remedy = "Restart the agent; report this.".to_owned();
-        self.sources.set(Source::Access, State::Unavailable { reason, remedy });
-    }
-
-    fn hear_access(&self, acted: &Acted) {
-        let events = self.devices.state().apply(acted);
-        for event in events {
-            self.tell_access(acted.time, event);
-        }
-    }
-
-    /// Puts an event into the journal, unless there were too many of its kind.
-    fn tell_access(&self, time: SystemTime, mut access: Access) {
-        let admitted = self.devices.state().limit.admit(Key::of(&access), Instant::now());
-        if let Admit::Tell { folded } = admitted {
-            access.folded = folded;
-            self.journal.append(Report::access(time, access));
-        }
-    }
-
-    /// What has to be looked at now and then while the devices are followed.
-    async fn watch_devices(self: Arc<Self>, maps: Arc<Maps>, mut majors: Majors) {
-        let mut lost = 0;
-        let mut looked = Instant::now();
-        loop {
-            sleep(TICK).await;
-            self.find_stalled(&maps);
-            let dropped = maps.unseen().events;
-            if std::mem::replace(&mut lost, dropped) != dropped {
-                let holders = maps.holders();
-                self.devices.state().table.correct(&holders, SystemTime::now());
-            }
-            maps.make_room(|process| self.devices.state().table.has(process));
-            if looked.elapsed() < LOOK {
-                continue;
-            }
-            looked = Instant::now();
-            if let Ok(Some(now)) = self.driver()
-                && now != majors
-            {
-                match maps.set_majors(now) {
-                    Ok(()) => majors = now,
-                    Err(error) => {
-                        tracing::warn!(%error, "The driver's new numbers are not known to the programs.")
-                    }
-                }
-            }
-            self.find_gpus().await;
-        }
-    }
-
-    /// Tells of calls that do not come back, each once.
-    fn find_stalled(&self, maps: &Maps) {
-        let now = SystemTime::now();
-        let inside = maps.inside();
-        let stalled: Vec<_> = inside
-            .into_iter()
-            .filter_map(|it| {
-                let inside = now.duration_since(it.since).ok().filter(|for_| *for_ >= STALLED)?;
-                Some((it, inside))
-            })
-            .collect();
-        let mut events = Vec::new();
-        {
-            let mut follow = self.devices.state();
-            let calls = stalled.iter().map(|(it, _)| (it.tid, it.since)).collect();
-            let told = std::mem::replace(&mut follow.stalled, calls);
-            for (it, inside) in stalled {
-                if told.contains(&(it.tid, it.since)) {
-                    continue;
-                }
-                let known = follow.table.find(it.process.pid, now).map(|it| follow.table.party(it));
-                let unknown = Party { pid: it.process.pid, name: it.name, pod: None };
-                let (device, pci) = (it.device, follow.gpu(it.device));
-                let did = access::Did::Stalled { call: it.call, inside };
-                let party = known.unwrap_or(unknown);
-                events.push(Access { party, tid: it.tid, device, pci, did, folded: 0 });
-            }
-        }
-        for event in events {
-            self.tell_access(now, event);
-        }
-    }
-
-    /// Finds out which GPU has which minor number: from NVML, else from what the driver shows in `/proc`.
-    async fn find_gpus(&self) {
-        let mut gpus = gpus_of_proc(&self.devices.root);
-        if let Ok(names) = self.gpu.ask(inventory::names).await {
-            gpus.extend(names.into_iter().filter_map(|name| name.minor.zip(name.pci)));
-        }
-        self.devices.state().gpus = gpus;
     }
 }
 
@@ -368,58 +225,8 @@ impl Devices {
     }
 }
 
-/// `/proc/driver/nvidia/gpus/0000:3b:00.0/information`, which has a line `Device Minor: 0`.
-fn gpus_of_proc(root: &Path) -> BTreeMap<u32, PciAddress> {
-    let Ok(folder) = std::fs::read_dir(root.join("proc/driver/nvidia/gpus")) else {
-        return BTreeMap::new();
-    };
-    let gpu = |entry: std::fs::DirEntry| {
-        let pci = PciAddress::parse(entry.file_name().as_encoded_bytes())?;
-        let text = std::fs::read_to_string(entry.path().join("information")).ok()?;
-        let minor = text.lines().find_map(|line| line.strip_prefix("Device Minor:"))?;
-        Some((minor.trim().parse().ok()?, pci))
-    };
-    folder.filter_map(Result::ok).filter_map(gpu).collect()
-}
-
-/// From `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (…)`: the first number with a dot.
-fn branch_of_proc(text: &str) -> Option<u16> {
-    let line = text.lines().find(|line| line.starts_with("NVRM version"))?;
-    line.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
-}
-
 fn since_boot() -> Duration {
     let since = clock_gettime(ClockId::Boottime);
     let part = |number: i64| u64::try_from(number).unwrap_or(0);
     Duration::from_secs(part(since.tv_sec)) + Duration::from_nanos(part(since.tv_nsec))
-}
-
-fn no_driver() -> State {
-    State::Off(
-        "the NVIDIA driver is not loaded: /proc/devices does not have it; it is looked for again every 30 s"
-            .to_owned(),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::branch_of_proc;
-
-    #[test]
-    fn the_branch_is_the_first_part_of_the_drivers_version() {
-        for (text, expected) in [
-            (
-                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\nGCC version:  gcc version 12.3.0 (Ubuntu)\n",
-                Some(535),
-            ),
-            (
-                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)\n",
-                Some(580),
-            ),
-            ("GCC version: 12.3.0\n", None),
-            ("", None),
-        ] {
-            assert_eq!(branch_of_proc(text), expected, "{text}");
-        }
-    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::merge::{Key, Row};
 use crate::{
-    calls::{Call, Device},
+    calls::Device,
     event::Pod,
     gpu::{
         GpuError, GpuName,
@@ -308,14 +308,7 @@ impl InsideAnswer {
         let for_ = now.duration_since(*since).unwrap_or_default();
         Self {
             tid: *tid,
-            call: match call {
-                Call::Open => "open".to_owned(),
-                Call::Close => "close".to_owned(),
-                Call::Ioctl { request, command: 0 } => format!("ioctl {request:#x}"),
-                Call::Ioctl { request, command } => {
-                    format!("ioctl {request:#x} command {command:#x}")
-                }
-            },
+            call: call.name(*device).to_string(),
             device: path(*device),
             for_ms: u64::try_from(for_.as_millis()).unwrap_or(u64::MAX),
         }
@@ -334,12 +327,5 @@ impl HeldAnswer {
 
 /// Where the driver's own tools make the device.
 fn path(device: Device) -> String {
-    match device {
-        Device::Gpu(minor) => format!("/dev/nvidia{minor}"),
-        Device::Control => "/dev/nvidiactl".to_owned(),
-        Device::Modeset => "/dev/nvidia-modeset".to_owned(),
-        Device::Uvm => "/dev/nvidia-uvm".to_owned(),
-        Device::UvmTools => "/dev/nvidia-uvm-tools".to_owned(),
-        Device::Capability(minor) => format!("/dev/nvidia-caps/nvidia-cap{minor}"),
-    }
+    format!("/dev/{device}")
 }

@@ -43,6 +43,8 @@ pub struct Row {
     pub on: Vec<(GpuName, Process)>,
     /// What the kernel knows; `None` where it does not have the devices open, or nobody follows them.
     pub holder: Option<Holder>,
+    /// What its cgroup says, where it has no device open that the kernel knows of.
+    pub pod: Option<Arc<Pod>>,
     /// GPUs by index whose device it holds and on which NVML, which would know, lists no memory of it.
     pub without_memory: Vec<u32>,
 }
@@ -63,8 +65,8 @@ impl Row {
     }
 
     pub fn pod(&self) -> Option<&Arc<Pod>> {
-        // Connect here: the pod of a process that NVML alone knows is in /proc/PID/cgroup where the pid is the node's.
-        self.holder.as_ref()?.party.pod.as_ref()
+        let holder = self.holder.as_ref();
+        holder.and_then(|holder| holder.party.pod.as_ref()).or(self.pod.as_ref())
     }
 
     /// Whether it is on this GPU, or holds its device.

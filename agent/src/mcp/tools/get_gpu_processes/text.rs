@@ -158,6 +158,7 @@ mod tests {
         let held = |device, since| Held { device, pci: None, since };
         Row {
             on: Vec::new(),
+            pod: None,
             holder: Some(Holder {
                 party: Party {
                     pid: 4301,
