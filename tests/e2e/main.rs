@@ -9,6 +9,7 @@ mod bad_input;
 mod chart;
 mod clients;
 mod decode;
+mod device_load;
 mod kernel;
 mod kernel_log;
 mod nvml;
