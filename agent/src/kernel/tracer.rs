@@ -286,7 +286,18 @@ pub(super) fn refused(error: impl std::error::Error) -> TracerError {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    TracerError::Refused(text)
+    TracerError::Refused(shortened(text))
+}
+
+/// The verifier's words are some pages, of which the first and the last say most.
+fn shortened(text: String) -> String {
+    const ENDS: usize = 400;
+    let count = text.chars().count();
+    if count <= 2 * ENDS {
+        return text;
+    }
+    let (head, tail) = (text.chars().take(ENDS), text.chars().skip(count - ENDS));
+    head.chain(" [...] ".chars()).chain(tail).collect()
 }
 
 /// Whether this kernel is of those that pass the tracepoint when a line goes to the console, in whatever task does that.

@@ -61,6 +61,8 @@ pub struct Maps {
     calls: Mutex<HashMap<MapData, [u8; size_of::<CallKey>()], [u8; size_of::<CallStats>()]>>,
     window: Mutex<(Array<MapData, u32>, u32)>,
     totals: PerCpuArray<MapData, u64>,
+    /// Written once; programs that use it are loaded after that, and take it by its descriptor.
+    _requests: HashMap<MapData, u32, u32>,
     room: Room,
     malformed: AtomicU64,
 }
@@ -74,6 +76,12 @@ impl Maps {
         majors: Majors,
         branch: Option<u16>,
     ) -> Result<Self, TracerError> {
+        let mut requests: HashMap<MapData, u32, u32> = take(programs, MAP_PARAMETERS)?;
+        for row in parameters::of(branch).take(REQUESTS as usize) {
+            let at = |place: Option<u16>| place.map_or(NOWHERE, u32::from);
+            let places = at(row.command) << 16 | at(row.status);
+            requests.insert(row.key, places, 0).map_err(refused)?;
+        }
         let maps = Self {
             majors: Mutex::new((take(programs, MAP_MAJORS)?, majors)),
             holders: take(programs, MAP_HOLDERS)?,
@@ -81,16 +89,11 @@ impl Maps {
             calls: Mutex::new(take(programs, MAP_CALLS)?),
             window: Mutex::new((take(programs, MAP_WINDOW)?, 0)),
             totals: take(programs, MAP_TOTALS)?,
+            _requests: requests,
             room,
             malformed: AtomicU64::new(0),
         };
         maps.set_majors(majors).map_err(refused)?;
-        let mut requests: HashMap<MapData, u32, u32> = take(programs, MAP_PARAMETERS)?;
-        for row in parameters::of(branch).take(REQUESTS as usize) {
-            let at = |place: Option<u16>| place.map_or(NOWHERE, u32::from);
-            let places = at(row.command) << 16 | at(row.status);
-            requests.insert(row.key, places, 0).map_err(refused)?;
-        }
         Ok(maps)
     }
 
