@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use e2e::{Agent, PATIENCE};
 use serde_json::{Value, json};
 
-use crate::{Outcome, machine, standin};
+use crate::{Outcome, Session, machine, standin};
 
 /// A load that has done its work and still has its devices, until this is dropped.
 struct Load {
@@ -55,9 +55,9 @@ impl Drop for Load {
     }
 }
 
-/// A session of an agent that traces devices; `None` where this one does not.
-fn tracing() -> Result<Option<Agent>> {
-    let mut agent = Agent::simulated(&["--ebpf", "auto"])?;
+/// The session, where its agent traces devices; `None` where it does not.
+fn tracing(session: &mut Session) -> Result<Option<&mut Agent>> {
+    let agent = session.agent()?;
     let tools = agent.request("tools/list", &json!({}))?;
     let tools = tools["result"]["tools"].as_array().context("no tools")?;
     Ok(tools.iter().any(|tool| tool["name"] == "trace_driver_calls").then_some(agent))
@@ -92,8 +92,8 @@ fn of(pid: u32) -> impl Fn(&Value) -> bool {
 }
 
 /// By what means the agent hears of calls, as its sources say.
-pub fn attach() -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+pub fn attach(session: &mut Session) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let sources = agent.ask("get_agent_status", &json!({}))?["sources"].clone();
     let known = ["ebpf", "nvidia_dev_xid", "kernel_log", "nvml_events", "replay"];
     let mut details = sources.as_array().into_iter().flatten().filter(|source| {
@@ -107,15 +107,15 @@ pub fn attach() -> Result<Outcome> {
     Ok(Outcome::Ok(word.to_owned(), detail))
 }
 
-pub fn open() -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+pub fn open(session: &mut Session) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let load = Load::start("open", &[])?;
     let pid = load.pid;
-    let opened = event(&mut agent, "gpu_open", of(pid))?;
+    let opened = event(agent, "gpu_open", of(pid))?;
     let processes = agent.ask("get_gpu_processes", &json!({}))?;
     ensure!(has_pid(&processes, pid), "get_gpu_processes lacks {pid}: {processes}");
     load.end()?;
-    event(&mut agent, "gpu_close", of(pid))?;
+    event(agent, "gpu_close", of(pid))?;
     let processes = agent.ask("get_gpu_processes", &json!({}))?;
     ensure!(!has_pid(&processes, pid), "get_gpu_processes still has {pid}: {processes}");
     Ok(Outcome::Ok("told".to_owned(), opened["gpu"].to_string()))
@@ -132,8 +132,8 @@ fn has_pid(answer: &Value, pid: u32) -> bool {
     }
 }
 
-pub fn ioctl() -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+pub fn ioctl(session: &mut Session) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let params = json!({"name": "trace_driver_calls", "arguments": {"duration_s": 3}});
     let asked = agent.start("tools/call", &params)?;
     // Its answer comes after the trace has begun: both are taken in order.
@@ -147,53 +147,51 @@ pub fn ioctl() -> Result<Outcome> {
     Ok(Outcome::Ok("told".to_owned(), String::new()))
 }
 
-pub fn failed() -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+pub fn failed(session: &mut Session) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let load = Load::start("failed", &[])?;
     let pid = load.pid;
     for sign in ["EIO", "EINVAL", "NV_ERR_GPU_IS_LOST"] {
-        event(&mut agent, "call_failed", |event| {
-            of(pid)(event) && event.to_string().contains(sign)
-        })
-        .with_context(|| format!("the call that failed with {sign}"))?;
+        event(agent, "call_failed", |event| of(pid)(event) && event.to_string().contains(sign))
+            .with_context(|| format!("the call that failed with {sign}"))?;
     }
     load.end()?;
     Ok(Outcome::Ok("told".to_owned(), "an open, an errno, a status".to_owned()))
 }
 
-pub fn stall() -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+pub fn stall(session: &mut Session) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let load = Load::start("block", &[])?;
-    let stalled = event(&mut agent, "call_stalled", of(load.pid));
+    let stalled = event(agent, "call_stalled", of(load.pid));
     standin::wake()?;
     load.end()?;
     Ok(Outcome::Ok("told".to_owned(), stalled?["gpu"].to_string()))
 }
 
 /// A process that was given the device by its parent has it as much as one that opened it.
-pub fn fork() -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+pub fn fork(session: &mut Session) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let load = Load::start("fork", &[])?;
-    event(&mut agent, "gpu_open", of(load.pid))?;
+    event(agent, "gpu_open", of(load.pid))?;
     let processes = agent.ask("get_gpu_processes", &json!({}))?;
     ensure!(has_pid(&processes, load.pid), "get_gpu_processes lacks {}: {processes}", load.pid);
     load.end()?;
     Ok(Outcome::Ok("told".to_owned(), String::new()))
 }
 
-pub fn attribution_v2() -> Result<Outcome> {
-    // The group is there before the agent, as with a pod that runs already.
-    attribution(&[machine::container_v2()?])
+pub fn attribution_v2(session: &mut Session) -> Result<Outcome> {
+    attribution(session, &[machine::container_v2()?])
 }
 
-pub fn attribution_v1() -> Result<Outcome> {
-    attribution(&machine::container_v1()?)
+/// By a session of its own: a node has one of the two versions for as long as it runs.
+pub fn attribution_v1(_: &mut Session) -> Result<Outcome> {
+    attribution(&mut Session::default(), &machine::container_v1()?)
 }
 
-fn attribution(groups: &[PathBuf]) -> Result<Outcome> {
-    let Some(mut agent) = tracing()? else { return Ok(absent()) };
+fn attribution(session: &mut Session, groups: &[PathBuf]) -> Result<Outcome> {
+    let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let load = Load::start("open", groups)?;
-    let opened = event(&mut agent, "gpu_open", of(load.pid))?;
+    let opened = event(agent, "gpu_open", of(load.pid))?;
     load.end()?;
     let told = opened.to_string();
     ensure!(told.contains(machine::POD), "without the pod's uid: {told}");
