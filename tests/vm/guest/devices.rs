@@ -55,6 +55,21 @@ impl Drop for Load {
     }
 }
 
+/// Every load does what it is there for, before anybody watches.
+pub fn standin(_: &mut Session) -> Result<Outcome> {
+    for what in ["open", "ioctl", "failed", "fork"] {
+        Load::start(what, &[])?.end().with_context(|| format!("load {what}"))?;
+    }
+    let mut blocked = Load::start("block", &[])?;
+    standin::wait_until_blocked(blocked.pid)?;
+    ensure!(blocked.child.try_wait()?.is_none(), "the call that is to block came back");
+    standin::wake()?;
+    blocked.end()?;
+    let majors = std::fs::read_to_string("/proc/devices")?;
+    let majors = majors.lines().filter(|line| line.contains("nvidia"));
+    Ok(Outcome::Ok("works".to_owned(), majors.collect::<Vec<_>>().join(",")))
+}
+
 /// The session, where its agent traces devices; `None` where it does not.
 fn tracing(session: &mut Session) -> Result<Option<&mut Agent>> {
     let agent = session.agent()?;
@@ -163,6 +178,7 @@ pub fn stall(session: &mut Session) -> Result<Outcome> {
     let Some(agent) = tracing(session)? else { return Ok(absent()) };
     let load = Load::start("block", &[])?;
     let stalled = event(agent, "call_stalled", of(load.pid));
+    standin::wait_until_blocked(load.pid)?;
     standin::wake()?;
     load.end()?;
     Ok(Outcome::Ok("told".to_owned(), stalled?["gpu"].to_string()))

@@ -33,8 +33,8 @@ pub fn set_up() -> Result<()> {
 
 /// Loads the stand-in.
 pub fn module() -> Result<()> {
-    let parameters = fs::read_to_string("/nvidia.parameters").unwrap_or_default();
-    let parameters = std::ffi::CString::new(parameters.trim())?;
+    // From the kernel's command line.
+    let parameters = std::ffi::CString::new(std::env::var("STANDIN").unwrap_or_default())?;
     finit_module(File::open("/nvidia.ko")?, &parameters, 0).context("loading /nvidia.ko")
 }
 

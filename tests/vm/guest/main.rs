@@ -49,6 +49,7 @@ impl Session {
 /// All checks in their order: later ones find in the kernel's log what earlier ones had printed.
 type Check = (&'static str, fn(&mut Session) -> Result<Outcome>);
 const CHECKS: &[Check] = &[
+    ("standin", devices::standin),
     ("load", xid::load),
     ("xid_process", |session| xid::printed(session, &xid::PROCESS)),
     ("xid_interrupt", |session| xid::printed(session, &xid::INTERRUPT)),

@@ -89,6 +89,16 @@ pub fn fire(code: u32, message: &str) -> Result<()> {
     ask(XID, code, message)
 }
 
+/// Waits until a process sleeps in a call on the driver's device: a wake before that would be for nobody.
+pub fn wait_until_blocked(pid: u32) -> Result<()> {
+    let end = std::time::Instant::now() + e2e::PATIENCE;
+    // In the stand-in's wait, which only a deadly signal interrupts, it is in state D.
+    while !std::fs::read_to_string(format!("/proc/{pid}/stat"))?.contains(") D ") {
+        anyhow::ensure!(std::time::Instant::now() < end, "{pid} never blocked");
+    }
+    Ok(())
+}
+
 /// Lets every call that blocks come back.
 pub fn wake() -> Result<()> {
     Ok(ioctl(&control()?, WAKE, &mut 0u64)?)

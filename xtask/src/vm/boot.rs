@@ -19,7 +19,7 @@ use super::packages::Kernel;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A kernel that panics ends the machine; what the checks want to see on the console they ask for. What the kernel does
-/// not know becomes the first process's environment: there the tests' harness looks for the agent and the simulator.
+/// not know becomes the first process's environment: there the tests' harness looks for the agent and the simulator, and the guest for the stand-in's parameters.
 const COMMAND_LINE: &str =
     "console=ttyS0 quiet panic=-1 rdinit=/init E2E_AGENT=/agent E2E_SIM_DIR=/";
 
@@ -43,7 +43,14 @@ pub(crate) struct Said {
     pub(crate) took: Duration,
 }
 
-pub(crate) fn boot(qemu: &Path, kernel: &Kernel, initramfs: &[u8], dir: &Path) -> Result<Said> {
+/// `standin` are the parameters of the stand-in.
+pub(crate) fn boot(
+    qemu: &Path,
+    kernel: &Kernel,
+    standin: &str,
+    initramfs: &[u8],
+    dir: &Path,
+) -> Result<Said> {
     fs::create_dir_all(dir)?;
     let archive = dir.join(format!("{}.cpio", kernel.release));
     fs::write(&archive, initramfs)
@@ -54,7 +61,7 @@ pub(crate) fn boot(qemu: &Path, kernel: &Kernel, initramfs: &[u8], dir: &Path) -
     // Without cmpxchg16b: QEMU 7.2 gets it wrong now and then with two processors, and Linux panics.
     machine.args(["-accel", "tcg", "-cpu", "qemu64,-cx16", "-smp", "2", "-m", "512"]);
     machine.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&archive);
-    machine.args(["-append", COMMAND_LINE]);
+    machine.arg("-append").arg(format!("{COMMAND_LINE} STANDIN={standin}"));
     machine.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
     let started = Instant::now();
     let mut child = machine

@@ -9,7 +9,8 @@
 //! | step | file |
 //! | --- | --- |
 //! | which kernels, and what is expected on each | `kernels` |
-//! | find, download and unpack their packages; once | `packages` |
+//! | find and download their packages; once | `debian` |
+//! | unpack them, and find them again | `packages` |
 //! | build the stand-in (`tests/vm/module/`) for each; once per change | `module` |
 //! | pack agent, simulator, stand-in and the guest's program (`tests/vm/guest/`) | `initramfs` |
 //! | boot, and read what the checks say | `boot` |
@@ -18,13 +19,14 @@
 //! The kernel's own messages of each run stay in `<target>/vm/RELEASE.log`.
 
 mod boot;
+mod debian;
 mod initramfs;
 mod kernels;
 mod module;
 mod packages;
 mod table;
 
-use std::env::{self, consts::ARCH};
+use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -35,7 +37,7 @@ use self::initramfs::Contents;
 use self::kernels::{CI_CANNOT_HAVE, KERNELS, Wanted};
 use self::packages::{Kernel, Store};
 use self::table::Column;
-use crate::{build, cmd, paths, setup, ui};
+use crate::{build, cmd, paths, setup, test, ui};
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -75,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ui::step("the kernels");
     let store = Store::open(args.refresh)?;
     let qemu = setup::qemu()?;
-    let kernels = store.ensure(&wanted);
+    let kernels = store.ensure(&wanted)?;
 
     ui::step("the machines");
     let mut columns = Vec::new();
@@ -83,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let release = kernel.as_ref().ok().map(|kernel| kernel.release.clone());
         let release =
             release.and_then(|release| Some((release.clone(), kernels::version(&release)?)));
-        let said = kernel.and_then(|kernel| one(&store, &qemu, &kernel, &programs));
+        let said = kernel.and_then(|kernel| one(&store, &qemu, wanted, &kernel, &programs));
         let said = said.map_err(|error| format!("{error:#}"));
         columns.push(Column { name: wanted.name, release, said });
     }
@@ -91,12 +93,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Builds for one kernel, boots it, and says how long it took.
-fn one(store: &Store, qemu: &Path, kernel: &Kernel, programs: &[(&Path, &str)]) -> Result<Said> {
+fn one(
+    store: &Store,
+    qemu: &Path,
+    wanted: &Wanted,
+    kernel: &Kernel,
+    programs: &[(&Path, &str)],
+) -> Result<Said> {
     let module = module::build(&store.root(), kernel)?;
     let files = [(module.as_path(), "nvidia.ko")];
     let archive = initramfs::build(&Contents { programs, files: &files })?;
     let started = Instant::now();
-    let said = boot::boot(qemu, kernel, &archive, &paths::target()?.join("vm"))?;
+    let said = boot::boot(qemu, kernel, wanted.standin, &archive, &paths::target()?.join("vm"))?;
     ui::line(format!("  {} ended after {}", kernel.release, ui::elapsed(started.elapsed())));
     Ok(said)
 }
@@ -134,7 +142,7 @@ fn say(columns: &[Column], details: bool) -> Result<()> {
         }
     }
     ui::line("");
-    let in_ci = env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false" && ci != "0");
+    let in_ci = test::in_ci();
     let excused = |column: &&Column| {
         column.release.is_none()
             && (!in_ci || CI_CANNOT_HAVE.iter().any(|(name, _)| *name == column.name))
