@@ -46,7 +46,7 @@ enum Task {
     Vm(vm::Args),
     /// Write docs/tools.md from the manuals in the tools' sources.
     Docs(docs::Args),
-    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test.
+    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test, other kernels.
     Ci,
 }
 

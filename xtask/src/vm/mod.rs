@@ -55,6 +55,13 @@ pub(crate) struct Args {
     details: bool,
 }
 
+impl Args {
+    /// All kernels, with an agent that is built already.
+    pub(crate) fn of(agent: PathBuf) -> Self {
+        Self { agent: Some(agent), ..Self::default() }
+    }
+}
+
 /// The task.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if ARCH != "x86_64" {
