@@ -104,7 +104,7 @@ fn flags(linker: &Path, deny_warnings: bool) -> Result<Vec<String>> {
 }
 
 /// The simulator under the name that a client of NVML looks for.
-fn simulator() -> Result<PathBuf> {
+pub(crate) fn simulator() -> Result<PathBuf> {
     ui::step("the NVML simulator");
     cmd::visible(paths::cargo().args(["build", "--release", "--package", "nvml-sim"]))?;
     let target = paths::target()?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::build::{self, BPF_OBJECT};
-use crate::{cmd, docs, fuzz, paths, setup, test, ui};
+use crate::{cmd, docs, fuzz, paths, setup, test, ui, vm};
 
 /// How long each target is fuzzed. What a night would find is for a night; this finds what a change broke.
 const FUZZ_SECONDS: u32 = 30;
@@ -59,7 +59,11 @@ fn steps(times: &mut Vec<String>, closing_lines: &mut Vec<String>) -> Result<()>
         let outcome = test::all(&args, true)?;
         *closing_lines = outcome.closing_lines;
         outcome.verdict
-    })
+    })?;
+
+    // The agent that the tests were run with.
+    let agent = paths::target()?.join("release/agent");
+    timed(times, "other kernels", || vm::run(&vm::Args::of(agent)))
 }
 
 fn timed<T>(times: &mut Vec<String>, what: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -14,6 +14,7 @@ mod setup;
 mod summary;
 mod test;
 mod ui;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -41,9 +42,11 @@ enum Task {
     Bench(bench::Args),
     /// Fuzz the code that reads other people's bytes.
     Fuzz(fuzz::Args),
+    /// Boot old and new kernels, and have the agent's eBPF at work on each.
+    Vm(vm::Args),
     /// Write docs/tools.md from the manuals in the tools' sources.
     Docs(docs::Args),
-    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test.
+    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test, other kernels.
     Ci,
 }
 
@@ -65,6 +68,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Test => test::run(),
         Task::Bench(args) => bench::run(args),
         Task::Fuzz(args) => fuzz::run(args),
+        Task::Vm(args) => vm::run(args),
         Task::Docs(args) => docs::run(args),
         Task::Ci => ci::run(),
     }

@@ -28,10 +28,14 @@ const CI_CANNOT_RUN: &[(&str, &str)] = &[];
 
 /// The task, with the rules of CI where the variable `CI` is set.
 pub(crate) fn run() -> Result<()> {
-    let in_ci = env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false" && ci != "0");
-    let outcome = all(&build::Args::default(), in_ci)?;
+    let outcome = all(&build::Args::default(), in_ci())?;
     outcome.say();
     outcome.verdict
+}
+
+/// Whether the rules of CI hold.
+pub(crate) fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false" && ci != "0")
 }
 
 /// How the tests ended.

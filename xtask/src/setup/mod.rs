@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | rustc with rust-src | rustup, else Debian's `rustc-web` | rustup's home, `/usr` |
 //! | bpf-linker | cargo-binstall, else built against the distribution's LLVM | [`paths::tools`] |
+//! | QEMU (other kernels), at the first `vm` | the distribution | `/usr` |
 //! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
 //! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
@@ -26,6 +27,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{paths, ui};
 use apt::Apt;
+pub(crate) use apt::is_root;
 use linker::Linker;
 use rustc::Rustc;
 
@@ -57,6 +59,16 @@ pub(crate) fn cxx() -> Result<PathBuf> {
         Apt::detect().install(&["g++"], "the fuzzer's runtime")?;
     }
     paths::on_path("c++").context("there is no c++ on PATH, which g++ should have put there")
+}
+
+/// An emulator of a whole machine, for other kernels than this one's.
+pub(crate) fn qemu() -> Result<PathBuf> {
+    const QEMU: &str = "qemu-system-x86_64";
+    if paths::on_path(QEMU).is_none() {
+        Apt::detect().install(&["qemu-system-x86"], "booting other kernels")?;
+    }
+    paths::on_path(QEMU)
+        .context("there is no qemu-system-x86_64 on PATH, which its package should have put there")
 }
 
 /// A Python with the clients that the tests use.

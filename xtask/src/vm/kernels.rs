@@ -1,0 +1,85 @@
+//! Which kernels are booted, and what is expected on each: the one place that says so. `docs/kernels.md` says why.
+
+/// A kernel of Debian's that is booted.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// What it is called here; the version, where that is the suite's for good.
+    pub(crate) name: &'static str,
+    /// Debian's suites that are looked through for it; the newest is taken.
+    pub(crate) suites: &'static [&'static str],
+    /// Parameters of the stand-in: old kernels have the device names of old drivers.
+    pub(crate) standin: &'static str,
+}
+
+pub(crate) const KERNELS: &[Wanted] = &[
+    Wanted { name: "5.10", suites: &["bullseye"], standin: "older=1" },
+    Wanted { name: "6.1", suites: &["bookworm"], standin: "" },
+    Wanted { name: "6.12", suites: &["trixie"], standin: "" },
+    Wanted { name: "newest", suites: &["sid", "trixie-backports"], standin: "" },
+];
+
+/// Kernels that CI's machines cannot have, each with the reason. Any other that is not had fails CI.
+pub(crate) const CI_CANNOT_HAVE: &[(&str, &str)] = &[];
+
+/// Linux's version, as far as it decides.
+pub(crate) type Version = (u32, u32);
+
+const ANY: Version = (0, 0);
+
+/// A check, and from which version on it must say which word; the last that applies counts.
+type Expected = (&'static str, &'static [(Version, &'static str)]);
+
+/// The checks in the order of the table, as `tests/vm/guest/main.rs` names them.
+pub(crate) const CHECKS: &[Expected] = &[
+    ("standin", &[(ANY, "works")]),
+    ("load", &[(ANY, "live")]),
+    ("xid_process", &[(ANY, "unknown"), ((6, 0), "kernel")]),
+    ("xid_interrupt", &[(ANY, "unknown"), ((6, 0), "kernel")]),
+    ("xid_softirq", &[(ANY, "unknown"), ((6, 0), "kernel")]),
+    ("xid_workqueue", &[(ANY, "unknown"), ((6, 0), "kernel")]),
+    ("xid_forged", &[(ANY, "unknown"), ((6, 0), "user")]),
+    ("tracepoint", &[(ANY, "confirms")]),
+    ("kernel_log", &[(ANY, "read")]),
+    ("attach", &[(ANY, "fentry")]),
+    ("open", &[(ANY, "told")]),
+    ("ioctl", &[(ANY, "told")]),
+    ("failed", &[(ANY, "told")]),
+    ("stall", &[(ANY, "told")]),
+    ("fork", &[(ANY, "told")]),
+    ("attribution_v2", &[(ANY, "named")]),
+    ("attribution_v1", &[(ANY, "named")]),
+];
+
+/// Checks of what the agent does not do yet: absent is no failure. To be emptied when it does.
+pub(crate) const TO_COME: &[&str] =
+    &["attach", "open", "ioctl", "failed", "stall", "fork", "attribution_v2", "attribution_v1"];
+
+/// The word that a check must say on a kernel.
+pub(crate) fn expected(words: &[(Version, &'static str)], on: Version) -> &'static str {
+    let mut applies = words.iter().filter(|(since, _)| *since <= on);
+    applies.next_back().map_or("", |(_, word)| word)
+}
+
+/// The version in a release: `6.1.0-50-cloud-amd64`.
+pub(crate) fn version(release: &str) -> Option<Version> {
+    let mut numbers = release.split(['.', '-', '+']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_that_applies_counts() {
+        let words: &[_] = &[(ANY, "unknown"), ((6, 0), "kernel")];
+        assert_eq!(expected(words, version("5.10.0-32-cloud-amd64").unwrap()), "unknown");
+        assert_eq!(expected(words, version("6.12.107+deb13-cloud-amd64").unwrap()), "kernel");
+        assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn what_is_to_come_is_a_check() {
+        assert!(TO_COME.iter().all(|name| CHECKS.iter().any(|(check, _)| check == name)));
+    }
+}
