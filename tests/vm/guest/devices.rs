@@ -1,5 +1,4 @@
-//! What the agent tells of processes that work with the driver's devices ([`load`](crate::load)). An agent that has no
-//! `trace_driver_calls` cannot, and each check says that.
+//! What the agent tells of processes that work with the driver's devices ([`load`](crate::load)).
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -8,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Agent, PATIENCE};
 use serde_json::{Value, json};
 
@@ -67,19 +66,29 @@ pub fn standin(_: &mut Session) -> Result<Outcome> {
     blocked.end()?;
     let majors = std::fs::read_to_string("/proc/devices")?;
     let majors = majors.lines().filter(|line| line.contains("nvidia"));
-    Ok(Outcome::Ok("works".to_owned(), majors.collect::<Vec<_>>().join(",")))
+    Ok(Outcome("works".to_owned(), majors.collect::<Vec<_>>().join(",")))
 }
 
-/// The session, where its agent traces devices; `None` where it does not.
-fn tracing(session: &mut Session) -> Result<Option<&mut Agent>> {
+/// The session, once its agent traces devices.
+fn tracing(session: &mut Session) -> Result<&mut Agent> {
     let agent = session.agent()?;
-    let tools = agent.request("tools/list", &json!({}))?;
-    let tools = tools["result"]["tools"].as_array().context("no tools")?;
-    Ok(tools.iter().any(|tool| tool["name"] == "trace_driver_calls").then_some(agent))
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let tracer = tracer(agent)?;
+        match tracer["state"].as_str() {
+            Some("live") => return Ok(agent),
+            Some("starting") if Instant::now() < end => {}
+            _ => bail!("devices are not traced: {tracer}"),
+        }
+    }
 }
 
-fn absent() -> Outcome {
-    Outcome::Absent("this agent has no trace_driver_calls".to_owned())
+/// How the source stands that traces devices.
+fn tracer(agent: &mut Agent) -> Result<Value> {
+    let sources = agent.ask("get_agent_status", &json!({}))?["sources"].clone();
+    let mut sources = sources.as_array().into_iter().flatten();
+    let tracer = sources.find(|source| source["name"] == "device_tracer");
+    tracer.cloned().context("no source device_tracer")
 }
 
 /// The first event of the kind that `wanted` accepts.
@@ -98,7 +107,7 @@ fn event(agent: &mut Agent, kind: &str, wanted: impl Fn(&Value) -> bool) -> Resu
         }
         since = watched["next_cursor"].clone();
     }
-    anyhow::bail!("no such {kind} in {PATIENCE:?}; there came {}", Value::Array(seen))
+    bail!("no such {kind} in {PATIENCE:?}; there came {}", Value::Array(seen))
 }
 
 /// Whether the event is that process's.
@@ -108,22 +117,14 @@ fn of(pid: u32) -> impl Fn(&Value) -> bool {
 
 /// By what means the agent hears of calls, as its sources say.
 pub fn attach(session: &mut Session) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
-    let sources = agent.ask("get_agent_status", &json!({}))?["sources"].clone();
-    let known = ["ebpf", "nvidia_dev_xid", "kernel_log", "nvml_events", "replay"];
-    let mut details = sources.as_array().into_iter().flatten().filter(|source| {
-        source["state"] == "live"
-            && source["name"].as_str().is_some_and(|name| !known.contains(&name))
-    });
-    let detail =
-        details.next().with_context(|| format!("none traces devices: {sources}"))?["detail"]
-            .to_string();
-    let word = if detail.contains("fentry") { "fentry" } else { "tracepoints" };
-    Ok(Outcome::Ok(word.to_owned(), detail))
+    let agent = tracing(session)?;
+    let detail = tracer(agent)?["detail"].to_string();
+    let word = if detail.contains("fentry and fexit") { "fentry" } else { "tracepoints" };
+    Ok(Outcome(word.to_owned(), detail))
 }
 
 pub fn open(session: &mut Session) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
+    let agent = tracing(session)?;
     let load = Load::start("open", &[])?;
     let pid = load.pid;
     let opened = event(agent, "gpu_open", of(pid))?;
@@ -133,7 +134,7 @@ pub fn open(session: &mut Session) -> Result<Outcome> {
     event(agent, "gpu_close", of(pid))?;
     let processes = agent.ask("get_gpu_processes", &json!({}))?;
     ensure!(!has_pid(&processes, pid), "get_gpu_processes still has {pid}: {processes}");
-    Ok(Outcome::Ok("told".to_owned(), opened["gpu"].to_string()))
+    Ok(Outcome("told".to_owned(), opened["gpu"].to_string()))
 }
 
 /// Whether the answer has a process of that number anywhere.
@@ -148,7 +149,7 @@ fn has_pid(answer: &Value, pid: u32) -> bool {
 }
 
 pub fn ioctl(session: &mut Session) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
+    let agent = tracing(session)?;
     let params = json!({"name": "trace_driver_calls", "arguments": {"duration_s": 3}});
     let asked = agent.start("tools/call", &params)?;
     // Its answer comes after the trace has begun: both are taken in order.
@@ -159,11 +160,11 @@ pub fn ioctl(session: &mut Session) -> Result<Outcome> {
     ensure!(has_pid(traced, load.pid), "no call of {}: {answer}", load.pid);
     ensure!(traced.to_string().contains("NV_ESC_RM_CONTROL"), "without the call's name: {traced}");
     load.end()?;
-    Ok(Outcome::Ok("told".to_owned(), String::new()))
+    Ok(Outcome("told".to_owned(), String::new()))
 }
 
 pub fn failed(session: &mut Session) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
+    let agent = tracing(session)?;
     let load = Load::start("failed", &[])?;
     let pid = load.pid;
     for sign in ["EIO", "EINVAL", "NV_ERR_GPU_IS_LOST"] {
@@ -171,28 +172,28 @@ pub fn failed(session: &mut Session) -> Result<Outcome> {
             .with_context(|| format!("the call that failed with {sign}"))?;
     }
     load.end()?;
-    Ok(Outcome::Ok("told".to_owned(), "an open, an errno, a status".to_owned()))
+    Ok(Outcome("told".to_owned(), "an open, an errno, a status".to_owned()))
 }
 
 pub fn stall(session: &mut Session) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
+    let agent = tracing(session)?;
     let load = Load::start("block", &[])?;
     let stalled = event(agent, "call_stalled", of(load.pid));
     standin::wait_until_blocked(load.pid)?;
     standin::wake()?;
     load.end()?;
-    Ok(Outcome::Ok("told".to_owned(), stalled?["gpu"].to_string()))
+    Ok(Outcome("told".to_owned(), stalled?["gpu"].to_string()))
 }
 
 /// A process that was given the device by its parent has it as much as one that opened it.
 pub fn fork(session: &mut Session) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
+    let agent = tracing(session)?;
     let load = Load::start("fork", &[])?;
     event(agent, "gpu_open", of(load.pid))?;
     let processes = agent.ask("get_gpu_processes", &json!({}))?;
     ensure!(has_pid(&processes, load.pid), "get_gpu_processes lacks {}: {processes}", load.pid);
     load.end()?;
-    Ok(Outcome::Ok("told".to_owned(), String::new()))
+    Ok(Outcome("told".to_owned(), String::new()))
 }
 
 pub fn attribution_v2(session: &mut Session) -> Result<Outcome> {
@@ -205,12 +206,12 @@ pub fn attribution_v1(_: &mut Session) -> Result<Outcome> {
 }
 
 fn attribution(session: &mut Session, groups: &[PathBuf]) -> Result<Outcome> {
-    let Some(agent) = tracing(session)? else { return Ok(absent()) };
+    let agent = tracing(session)?;
     let load = Load::start("open", groups)?;
     let opened = event(agent, "gpu_open", of(load.pid))?;
     load.end()?;
     let told = opened.to_string();
     ensure!(told.contains(machine::POD), "without the pod's uid: {told}");
     ensure!(told.contains(machine::CONTAINER), "without the container's id: {told}");
-    Ok(Outcome::Ok("named".to_owned(), String::new()))
+    Ok(Outcome("named".to_owned(), String::new()))
 }

@@ -82,7 +82,7 @@ fn origin(event: &Value) -> String {
 pub fn load(session: &mut Session) -> Result<Outcome> {
     let ebpf = source(session.agent()?, "ebpf")?;
     ensure!(ebpf["state"] == "live", "{ebpf}");
-    Ok(Outcome::Ok("live".to_owned(), ebpf["detail"].to_string()))
+    Ok(Outcome("live".to_owned(), ebpf["detail"].to_string()))
 }
 
 /// The session once it hears: it loads its programs while it answers already.
@@ -113,7 +113,7 @@ fn heard(agent: &mut Agent, printed: &Printed) -> Result<Outcome> {
     ensure!(same, "another line: {event}");
     ensure!(event["xid"]["code"] == printed.code, "another Xid: {event}");
     ensure!(event["sources"] == json!(["ebpf"]), "from elsewhere: {event}");
-    Ok(Outcome::Ok(origin(&event), format!("while {} ran", event["printed_in"]["name"])))
+    Ok(Outcome(origin(&event), format!("while {} ran", event["printed_in"]["name"])))
 }
 
 /// The driver's tracepoint fires as it prints the line: one event of two sources.
@@ -137,7 +137,7 @@ pub fn tracepoint(session: &mut Session) -> Result<Outcome> {
     let one = events.as_array().is_some_and(|events| events.len() == 1);
     let both = events[0]["sources"].as_array().is_some_and(|sources| sources.len() == 2);
     ensure!(one && both, "not one event of two sources: {events}");
-    Ok(Outcome::Ok("confirms".to_owned(), events[0]["sources"].to_string()))
+    Ok(Outcome("confirms".to_owned(), events[0]["sources"].to_string()))
 }
 
 /// What the checks before this one had printed is in the kernel's log, with who wrote it, on any kernel.
@@ -158,5 +158,5 @@ pub fn kernel_log(_: &mut Session) -> Result<Outcome> {
         ensure!(event["sources"] == json!(["kernel_log"]), "from elsewhere: {event}");
     }
     let how = source(&mut agent, "kernel_log")?["detail"].to_string();
-    Ok(Outcome::Ok("read".to_owned(), how))
+    Ok(Outcome("read".to_owned(), how))
 }

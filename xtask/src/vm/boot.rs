@@ -29,7 +29,6 @@ pub(crate) enum Went {
     /// The word that is compared, and the rest.
     Ok(String, String),
     Failed(String),
-    Absent(String),
 }
 
 /// What a machine said.
@@ -112,7 +111,6 @@ fn parse(line: &str) -> Option<(String, Went)> {
             Went::Ok(word.to_owned(), detail.trim().to_owned())
         }
         "fail" => Went::Failed(rest.to_owned()),
-        "absent" => Went::Absent(rest.to_owned()),
         _ => return None,
     };
     Some((name.to_owned(), went))
@@ -129,7 +127,6 @@ mod tests {
             ("CHECK load ok live raw tracepoint\r", Some(ok("live", "raw tracepoint"))),
             ("CHECK load ok live ", Some(ok("live", ""))),
             ("CHECK load fail no event", Some(Went::Failed("no event".to_owned()))),
-            ("CHECK load absent", Some(Went::Absent(String::new()))),
             ("CHECK load maybe", None),
             ("SeaBIOS (version 1.16)", None),
         ] {

@@ -1,7 +1,7 @@
 //! What the machines said beside what was expected of them: a table, and a verdict.
 
 use super::boot::{Said, Went};
-use super::kernels::{CHECKS, TO_COME, Version, expected};
+use super::kernels::{CHECKS, Version, expected};
 
 /// A kernel and what came of it.
 #[derive(Debug)]
@@ -63,8 +63,6 @@ fn cells(column: &Column, wrong: &mut Vec<String>) -> Vec<String> {
             Some(Went::Ok(word, detail)) => {
                 (format!("{word}!"), Some(format!("{word} where {expected} is expected: {detail}")))
             }
-            Some(Went::Absent(_)) if TO_COME.contains(name) => ("absent".to_owned(), None),
-            Some(Went::Absent(why)) => ("ABSENT".to_owned(), Some(why.clone())),
             Some(Went::Failed(why)) => ("FAILED".to_owned(), Some(why.clone())),
             None => ("NOT RUN".to_owned(), None),
         };
@@ -101,7 +99,6 @@ mod tests {
         for went in [
             Some(Went::Ok("kernel".to_owned(), String::new())),
             Some(Went::Failed("no event".to_owned())),
-            Some(Went::Absent("not there".to_owned())),
             None,
         ] {
             let mut checks = all_as_expected();
