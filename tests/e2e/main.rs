@@ -9,6 +9,7 @@ mod bad_input;
 mod chart;
 mod clients;
 mod decode;
+mod devices;
 mod kernel;
 mod kernel_log;
 mod nvml;
