@@ -192,3 +192,49 @@ fn a_process_whose_main_thread_has_ended_is_the_same_process() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn a_capability_that_is_closed_leaves_nobody_behind() -> Result<()> {
+    const TEST: &str = "devices::changes::a_capability_that_is_closed_leaves_nobody_behind";
+    if let Some(why) = unavailable() {
+        crate::skip(TEST, &why);
+        return Ok(());
+    }
+    let _quiet = quiet();
+    let stage = Stage::new()?;
+    let caps = super::major("vcs").unwrap_or_default();
+    let nvidia = super::major("cpu/cpuid").unwrap_or_default();
+    stage.devices(&format!("Character devices:\n{nvidia} nvidia\n{caps} nvidia-caps\n"))?;
+    stage.node("nvidia-cap1", caps, 1)?;
+    let cap = quoted(&stage.path("nvidia-cap1"));
+    // All capabilities are one to the kernel's programs, and what was open before could be any.
+    let mut before = stage.actor()?;
+    before.run(&format!("cap = os.open({cap}, os.O_RDONLY)"))?;
+    let mut session = stage.session()?;
+    assert_eq!(session.process(before.pid)?, Value::Null);
+    let mut actor = stage.actor()?;
+    actor
+        .run(&format!("cap = os.open({cap}, os.O_RDONLY); gpu = os.open(nvidia0, os.O_RDONLY)"))?;
+    let both = json!(["/dev/nvidia0", "/dev/nvidia-caps/nvidia-cap1"]);
+    assert_eq!(session.holds(actor.pid)?, both);
+    actor.run("os.close(cap)")?;
+    assert_eq!(session.holds(actor.pid)?, json!(["/dev/nvidia0"]));
+    actor.run("os.close(gpu)")?;
+    assert_eq!(session.process(actor.pid)?, Value::Null);
+    actor.run(&format!("cap = os.open({cap}, os.O_RDONLY)"))?;
+    let pid = actor.pid;
+    actor.end()?;
+    assert_eq!(
+        session.told(pid)?,
+        [
+            "gpu_open nvidia-cap1 opened",
+            "gpu_open nvidia0 opened",
+            "gpu_close nvidia-cap1",
+            "gpu_close nvidia0",
+            "gpu_open nvidia-cap1 opened",
+            "gpu_close nvidia-cap1 exited"
+        ]
+    );
+    assert_eq!(session.process(pid)?, Value::Null);
+    Ok(())
+}

@@ -68,6 +68,21 @@ pub fn of_bit(bit: u32) -> Option<Device> {
     }
 }
 
+/// Whether a device is one of a set of bits, or one of several that a bit stands for.
+#[must_use]
+pub fn is_among(device: Device, bits: u64) -> bool {
+    let bit = match device {
+        Device::Gpu(minor) if minor < held::GPUS => minor,
+        Device::Gpu(_) => held::OTHER,
+        Device::Control => held::CONTROL,
+        Device::Modeset => held::MODESET,
+        Device::Uvm => held::UVM,
+        Device::UvmTools => held::UVM_TOOLS,
+        Device::Capability(_) => held::CAPABILITIES,
+    };
+    bits >> bit & 1 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +117,12 @@ mod tests {
         assert_eq!(of(1, 3), None);
         let bits = 1 << 0 | 1 << 31 | 1 << held::CONTROL | 1 << held::CAPABILITIES;
         assert_eq!(devices(bits), [Device::Gpu(0), Device::Gpu(31), Device::Control]);
+        assert!(
+            (0..held::LEN)
+                .filter_map(of_bit)
+                .all(|device| is_among(device, bits) == devices(bits).contains(&device))
+        );
+        assert!(is_among(Device::Capability(12), bits) && !is_among(Device::Gpu(32), bits));
+        assert!(is_among(Device::Gpu(40), 1 << held::OTHER));
     }
 }
