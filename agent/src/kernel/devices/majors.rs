@@ -1,7 +1,7 @@
 //! The driver's devices by their numbers: majors from `/proc/devices`, as the kernel gave them in this boot, and what a
 //! number or a set of bits means.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, ops::RangeInclusive, path::Path};
 
 use agent_ebpf::access::{Majors, held};
 
@@ -9,6 +9,8 @@ use crate::calls::Device;
 
 /// No device has this major number.
 const NONE: u32 = u32::MAX;
+/// A file that is no device has the number 0, and there are 12 bits for a major.
+const MAJORS: RangeInclusive<u32> = 1..=0xfff;
 
 /// The driver's major numbers; `None` where the driver is not loaded.
 pub fn read(proc_devices: &Path) -> io::Result<Option<Majors>> {
@@ -20,7 +22,8 @@ fn parse(text: &str) -> Option<Majors> {
     let major = |names: &[&str]| {
         devices.clone().find_map(|line| {
             let (major, name) = line.trim().split_once(' ')?;
-            names.contains(&name.trim()).then(|| major.parse().ok())?
+            let major = names.contains(&name.trim()).then(|| major.parse().ok())?;
+            major.filter(|major| MAJORS.contains(major))
         })
     };
     // Its name was nvidia-frontend before driver 550, beside nvidia-nvswitch and others that nobody opens for work.
@@ -98,6 +101,7 @@ mod tests {
             ("Character devices:\n195 nvidia-frontend\n510 nvidia-uvm\n", all(195, 510, NONE)),
             ("Character devices:\n  1 mem\n\nBlock devices:\n195 nvidia\n", None),
             ("Character devices:\n240 nvidia-uvm\n", None),
+            ("Character devices:\n  0 nvidia\n4096 nvidia\n -1 nvidia\n", None),
             ("", None),
         ] {
             assert_eq!(parse(text), expected, "{text}");
