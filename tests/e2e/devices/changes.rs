@@ -155,6 +155,39 @@ fn the_last_duplicate_counts_by_whatever_call_it_goes() -> Result<()> {
 }
 
 #[test]
+fn a_file_that_another_process_has_passed_is_found_at_its_first_call_each_time() -> Result<()> {
+    const TEST: &str = "devices::changes::a_file_that_another_process_has_passed_is_found_at_its_first_call_each_time";
+    if let Some(why) = unavailable() {
+        crate::skip(TEST, &why);
+        return Ok(());
+    }
+    let _quiet = quiet();
+    let stage = Stage::new()?;
+    let mut session = stage.session()?;
+    let (mut giver, mut taker) = (stage.actor()?, stage.actor()?);
+    let inbox = quoted(&stage.path("inbox"));
+    taker.run("inbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)")?;
+    taker.run(&format!("inbox.bind({inbox})"))?;
+    giver.run("gpu = os.open(nvidia0, os.O_RDONLY)")?;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        giver.run(&format!("pass_on(gpu, {inbox})"))?;
+        taker.run("gpu = take(inbox)")?;
+        assert_eq!(session.told(taker.pid)?, told);
+        taker.run("ask(gpu)")?;
+        assert_eq!(session.holds(taker.pid)?, json!(["/dev/nvidia0"]));
+        taker.run("os.close(gpu)")?;
+        told = session.told(taker.pid)?;
+        assert_eq!(told.last().map(String::as_str), Some("gpu_close nvidia0"));
+        assert_eq!(session.process(taker.pid)?, Value::Null);
+    }
+    told.retain(|told| !told.starts_with("call_failed"));
+    assert_eq!(told, ["gpu_open nvidia0 found", "gpu_close nvidia0"].repeat(3));
+    assert_eq!(session.told(giver.pid)?, ["gpu_open nvidia0 opened"]);
+    Ok(())
+}
+
+#[test]
 fn a_process_whose_main_thread_has_ended_is_the_same_process() -> Result<()> {
     const TEST: &str =
         "devices::changes::a_process_whose_main_thread_has_ended_is_the_same_process";

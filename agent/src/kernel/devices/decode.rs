@@ -110,7 +110,7 @@ pub fn inside(mut value: &[u8], frame: &Frame) -> Option<Inside> {
         return None;
     }
     let started = Duration::from_nanos(value.get_u64_ne());
-    value.advance(16);
+    value.advance(8);
     let pid = value.get_u32_ne();
     let tid = value.get_u32_ne();
     let device = device(value.get_u32_ne(), &frame.majors)?;
