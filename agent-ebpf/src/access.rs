@@ -251,7 +251,7 @@ pub mod total {
     pub const UNCOUNTED: u32 = DROPPED + 1;
     /// Calls that could not be followed, for want of room for their thread.
     pub const UNFOLLOWED: u32 = DROPPED + 2;
-    /// Processes that hold a device and are not known, for want of room.
+    /// How often a process that holds a device could not be noted, for want of room.
     pub const UNHELD: u32 = DROPPED + 3;
     /// Entries that were made in [`MAP_CALLS`](super::MAP_CALLS).
     pub const ENTRIES: u32 = DROPPED + 4;

@@ -123,7 +123,9 @@ fn hold_all(task: u64, devices: u64, kind: u32, device: u32) -> Option<()> {
         comm: process.comm,
     };
     if HOLDERS.insert(process.pid, holder, 0).is_err() {
+        // Nobody would tell that it has ended.
         count(total::UNHELD);
+        return None;
     }
     tell_place(nodes, place);
     tell(&process, place, kind, device, devices);

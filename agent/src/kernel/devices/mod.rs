@@ -180,6 +180,6 @@ pub struct Unseen {
     pub calls: u64,
     /// Calls of which neither the time nor the result is known.
     pub threads: u64,
-    /// Processes.
+    /// Processes that hold a device, each as often as it was seen to.
     pub holders: u64,
 }
