@@ -6,14 +6,17 @@
 //! [`actor`]s.
 
 mod actor;
+mod bad_input;
 mod calls;
 mod changes;
+mod pods;
+mod storms;
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
-    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard},
+    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,11 @@ static QUIET: RwLock<()> = RwLock::new(());
 /// For a test that minds its neighbours' storms.
 fn quiet() -> RwLockReadGuard<'static, ()> {
     QUIET.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a storm.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    QUIET.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A host's root with devices that stand in for the driver's, and where processes come to be told what to do.
@@ -186,7 +194,8 @@ impl Session {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        bail!("not heard: {:?}; lost {}", self.heard, self.lost)
+        let heard: Vec<String> = self.heard.iter().map(in_words).collect();
+        bail!("not heard after {heard:?}; lost {}", self.lost)
     }
 
     /// Listens until everything that was done up to now must have been heard.
@@ -217,6 +226,11 @@ impl Session {
     /// What `get_gpu_processes` says of a process; null where it is not there.
     fn process(&mut self, pid: u32) -> Result<Value> {
         self.catch_up()?;
+        self.process_now(pid)
+    }
+
+    /// The same without what is under way.
+    fn process_now(&mut self, pid: u32) -> Result<Value> {
         let mut arguments = json!({"detail": "full"});
         loop {
             let mut page = self.agent.ask("get_gpu_processes", &arguments)?;
@@ -229,6 +243,26 @@ impl Session {
                 Value::Null => return Ok(Value::Null),
                 cursor => arguments["cursor"] = cursor,
             }
+        }
+    }
+
+    /// What the kernel knows of a process now; null where it holds nothing.
+    fn kernel(&mut self, pid: u32) -> Result<Value> {
+        Ok(self.process_now(pid)?["kernel"].take())
+    }
+
+    /// The same, once it is so: where events were lost it takes a while to be right again.
+    fn process_in_time(&mut self, pid: u32, so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let kernel = self.kernel(pid)?;
+            if so(&kernel) {
+                return Ok(kernel);
+            }
+            if Instant::now() > end {
+                bail!("process {pid} is still {kernel}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
