@@ -14,6 +14,7 @@ use crate::kernel::{
     Buffer,
     layout::{self, LayoutError},
     loader::Loader,
+    privileges,
     ready::Ready,
     ring::Ring,
     source::State,
@@ -62,6 +63,10 @@ impl DeviceTracer {
     /// Loads, attaches and looks through the files of all processes. Blocks for some milliseconds, and where the kernel
     /// offers functions for some more: call it off the session's thread.
     pub fn load(loader: Loader, buffer: Buffer, majors: Majors) -> Result<Self, Error> {
+        let missing = privileges::missing_for_tracer();
+        if !missing.is_empty() {
+            return Err(TracerError::Capabilities(missing).into());
+        }
         let layout = layout::of_this_kernel()?;
         layout.devices?;
         let room = Room::of(buffer);
