@@ -87,8 +87,6 @@ pub struct Thread {
     /// When it entered the call, in nanoseconds of `CLOCK_MONOTONIC`; 0 outside.
     pub entered_ns: u64,
     pub started_ns: u64,
-    /// Devices that are known to be held by its process, see [`held`].
-    pub known: u64,
     /// The ioctl's argument.
     pub argument: u64,
     pub pid: u32,
@@ -264,7 +262,7 @@ pub mod total {
     pub const UNCOUNTED: u32 = DROPPED + 1;
     /// Calls that could not be followed, for want of room for their thread.
     pub const UNFOLLOWED: u32 = DROPPED + 2;
-    /// Processes that hold a device and are not known, for want of room.
+    /// How often a process that holds a device could not be noted, for want of room.
     pub const UNHELD: u32 = DROPPED + 3;
     /// Entries that were made in [`MAP_CALLS`](super::MAP_CALLS).
     pub const ENTRIES: u32 = DROPPED + 4;
@@ -277,7 +275,7 @@ pub mod total {
 const _: () = {
     assert!(size_of::<Majors>() == 4 * 4);
     assert!(size_of::<Holder>() == 8 * 4 + COMM_LEN);
-    assert!(size_of::<Thread>() == 8 * 4 + 4 * 8 + COMM_LEN);
+    assert!(size_of::<Thread>() == 8 * 3 + 4 * 8 + COMM_LEN);
     assert!(size_of::<CallKey>() == 8 + 4 * 6);
     assert!(size_of::<Slowest>() == 8 * 2 + 4 * 2);
     assert!(size_of::<CallStats>() == 8 * 5 + 24 * 2 + 4 * 4 + 4 * BUCKETS);

@@ -80,7 +80,6 @@ fn begin(task: u64, device: u32, bit: Option<u32>, call: u32, asked: &Asked) -> 
             let thread = Thread {
                 entered_ns: 0,
                 started_ns: process.started_ns,
-                known: 0,
                 argument: 0,
                 pid,
                 tid,
@@ -101,9 +100,8 @@ fn begin(task: u64, device: u32, bit: Option<u32>, call: u32, asked: &Asked) -> 
     // SAFETY: a value of the map, valid while the program runs, of the thread that runs it.
     let thread = unsafe { &mut *thread };
     if let Some(bit) = bit
-        && thread.known & (1 << bit) == 0
+        && !holders::holds(pid, bit)
     {
-        thread.known |= 1 << bit;
         hold(task, 1 << bit, access::FOUND, device);
     }
     thread.device = device;

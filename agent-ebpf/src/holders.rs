@@ -82,6 +82,13 @@ pub fn is_holder(pid: u32) -> bool {
     HOLDERS.get_ptr(pid).is_some()
 }
 
+/// Whether a process is known to hold this device.
+#[inline(always)]
+pub fn holds(pid: u32, bit: u32) -> bool {
+    // SAFETY: as in `hold_all`.
+    HOLDERS.get_ptr(pid).is_some_and(|holder| unsafe { (*holder).held } & 1 << bit != 0)
+}
+
 /// A task's process has devices, by `kind` of way. Tells of those that are news.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -116,7 +123,9 @@ fn hold_all(task: u64, devices: u64, kind: u32, device: u32) -> Option<()> {
         comm: process.comm,
     };
     if HOLDERS.insert(process.pid, holder, 0).is_err() {
+        // Nobody would tell that it has ended.
         count(total::UNHELD);
+        return None;
     }
     tell_place(nodes, place);
     tell(&process, place, kind, device, devices);

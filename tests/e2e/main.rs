@@ -10,6 +10,7 @@ mod chart;
 mod clients;
 mod decode;
 mod device_load;
+mod devices;
 mod kernel;
 mod kernel_log;
 mod nvml;

@@ -55,15 +55,15 @@ pub fn told(mut record: &[u8], frame: &Frame) -> Option<Told> {
     let name = text(record);
     let exact = device(number, &frame.majors);
     // A capability has no bit of its own.
-    let held = || exact.map_or_else(|| devices(held), |device| vec![device]);
+    let got = || exact.map_or_else(|| devices(held), |device| vec![device]);
     let failed =
         |failure| exact.zip(call).map(|(device, call)| Did::Failed { device, call, failure, took });
     let did = match kind {
-        access::OPENED => Did::Got(Way::Opened, held()),
-        access::INHERITED => Did::Got(Way::Inherited, held()),
-        access::FOUND => Did::Got(Way::Found, held()),
-        access::CLOSED => Did::Lost { devices: held(), exited: false },
-        access::EXITED => Did::Lost { devices: held(), exited: true },
+        access::OPENED => Did::Got(Way::Opened, got()),
+        access::INHERITED => Did::Got(Way::Inherited, got()),
+        access::FOUND => Did::Got(Way::Found, got()),
+        access::CLOSED => Did::Lost { held },
+        access::EXITED => Did::Ended,
         access::FAILED => failed(Failure::Errno(-failure))?,
         access::STATUS => failed(Failure::Status(failure.cast_unsigned()))?,
         access::RENAMED => Did::Renamed,
@@ -92,11 +92,12 @@ pub fn holder(pid: u32, mut value: &[u8], frame: &Frame) -> Option<Holder> {
         return None;
     }
     let started = Duration::from_nanos(value.get_u64_ne());
-    let devices = devices(value.get_u64_ne());
+    let held = value.get_u64_ne();
     let since = frame.time(value.get_u64_ne());
     let place = value.get_u64_ne();
     let process = ProcessId { pid, started };
-    Some(Holder { process, name: text(value), place, devices, since })
+    let (name, devices) = (text(value), devices(held));
+    Some(Holder { process, name, place, devices, held, since })
 }
 
 /// An entry of the map of threads; `None` for one that is in no call.
@@ -109,7 +110,7 @@ pub fn inside(mut value: &[u8], frame: &Frame) -> Option<Inside> {
         return None;
     }
     let started = Duration::from_nanos(value.get_u64_ne());
-    value.advance(16);
+    value.advance(8);
     let pid = value.get_u32_ne();
     let tid = value.get_u32_ne();
     let device = device(value.get_u32_ne(), &frame.majors)?;

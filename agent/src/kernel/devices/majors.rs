@@ -1,7 +1,7 @@
 //! The driver's devices by their numbers: majors from `/proc/devices`, as the kernel gave them in this boot, and what a
 //! number or a set of bits means.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, ops::RangeInclusive, path::Path};
 
 use agent_ebpf::access::{Majors, held};
 
@@ -9,6 +9,8 @@ use crate::calls::Device;
 
 /// No device has this major number.
 const NONE: u32 = u32::MAX;
+/// A file that is no device has the number 0, and there are 12 bits for a major.
+const MAJORS: RangeInclusive<u32> = 1..=0xfff;
 
 /// The driver's major numbers; `None` where the driver is not loaded.
 pub fn read(proc_devices: &Path) -> io::Result<Option<Majors>> {
@@ -20,7 +22,8 @@ fn parse(text: &str) -> Option<Majors> {
     let major = |names: &[&str]| {
         devices.clone().find_map(|line| {
             let (major, name) = line.trim().split_once(' ')?;
-            names.contains(&name.trim()).then(|| major.parse().ok())?
+            let major = names.contains(&name.trim()).then(|| major.parse().ok())?;
+            major.filter(|major| MAJORS.contains(major))
         })
     };
     // Its name was nvidia-frontend before driver 550, beside nvidia-nvswitch and others that nobody opens for work.
@@ -68,6 +71,21 @@ pub fn of_bit(bit: u32) -> Option<Device> {
     }
 }
 
+/// Whether a device is one of a set of bits, or one of several that a bit stands for.
+#[must_use]
+pub fn is_among(device: Device, bits: u64) -> bool {
+    let bit = match device {
+        Device::Gpu(minor) if minor < held::GPUS => minor,
+        Device::Gpu(_) => held::OTHER,
+        Device::Control => held::CONTROL,
+        Device::Modeset => held::MODESET,
+        Device::Uvm => held::UVM,
+        Device::UvmTools => held::UVM_TOOLS,
+        Device::Capability(_) => held::CAPABILITIES,
+    };
+    bits >> bit & 1 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +101,7 @@ mod tests {
             ("Character devices:\n195 nvidia-frontend\n510 nvidia-uvm\n", all(195, 510, NONE)),
             ("Character devices:\n  1 mem\n\nBlock devices:\n195 nvidia\n", None),
             ("Character devices:\n240 nvidia-uvm\n", None),
+            ("Character devices:\n  0 nvidia\n4096 nvidia\n -1 nvidia\n", None),
             ("", None),
         ] {
             assert_eq!(parse(text), expected, "{text}");
@@ -102,5 +121,12 @@ mod tests {
         assert_eq!(of(1, 3), None);
         let bits = 1 << 0 | 1 << 31 | 1 << held::CONTROL | 1 << held::CAPABILITIES;
         assert_eq!(devices(bits), [Device::Gpu(0), Device::Gpu(31), Device::Control]);
+        assert!(
+            (0..held::LEN)
+                .filter_map(of_bit)
+                .all(|device| is_among(device, bits) == devices(bits).contains(&device))
+        );
+        assert!(is_among(Device::Capability(12), bits) && !is_among(Device::Gpu(32), bits));
+        assert!(is_among(Device::Gpu(40), 1 << held::OTHER));
     }
 }

@@ -61,10 +61,11 @@ pub struct Acted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Did {
     Got(Way, Vec<Device>),
+    /// Some of what it had, as [`majors::is_among`] tells; or all, as it has ended.
     Lost {
-        devices: Vec<Device>,
-        exited: bool,
+        held: u64,
     },
+    Ended,
     Failed {
         device: Device,
         call: Call,
@@ -92,6 +93,8 @@ pub struct Holder {
     pub name: String,
     pub place: u64,
     pub devices: Vec<Device>,
+    /// The same as bits, and those that several devices share: see [`majors::is_among`].
+    pub held: u64,
     /// When it was first known to have one.
     pub since: SystemTime,
 }
@@ -177,6 +180,6 @@ pub struct Unseen {
     pub calls: u64,
     /// Calls of which neither the time nor the result is known.
     pub threads: u64,
-    /// Processes.
+    /// Processes that hold a device, each as often as it was seen to.
     pub holders: u64,
 }

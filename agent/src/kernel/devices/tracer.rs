@@ -14,6 +14,7 @@ use crate::kernel::{
     Buffer,
     layout::{self, LayoutError},
     loader::Loader,
+    privileges,
     ready::Ready,
     ring::Ring,
     source::State,
@@ -67,6 +68,10 @@ impl DeviceTracer {
         majors: Majors,
         branch: Option<u16>,
     ) -> Result<Self, Error> {
+        let missing = privileges::missing_for_tracer();
+        if !missing.is_empty() {
+            return Err(TracerError::Capabilities(missing).into());
+        }
         let layout = layout::of_this_kernel()?;
         layout.devices?;
         let room = Room::of(buffer);

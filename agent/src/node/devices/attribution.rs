@@ -68,7 +68,7 @@ mod tests {
             table.apply(&Acted { time, process, tid: pid, name, place: 1, did });
         }
         let process = ProcessId { pid: 13, started: Duration::from_secs(1) };
-        let did = Did::Lost { devices: Vec::new(), exited: true };
+        let did = Did::Ended;
         let (time, name) = (SystemTime::UNIX_EPOCH, "p13".to_owned());
         table.apply(&Acted { time, process, tid: 13, name, place: 1, did });
         table

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     calls::Device,
     event::{Party, Pod, access},
-    kernel::devices::{Acted, Did, Holder, ProcessId},
+    kernel::devices::{Acted, Did, Holder, ProcessId, majors},
 };
 
 /// Processes that are remembered when they are gone: an Xid may name one that it killed.
@@ -58,6 +58,8 @@ impl Table {
     pub fn apply(&mut self, acted: &Acted) -> Vec<(Device, access::Did)> {
         let Acted { time, process, name, place, did, tid: _ } = acted;
         match did {
+            // What shares its bit with others and is not named.
+            Did::Got(_, devices) if devices.is_empty() => Vec::new(),
             Did::Got(way, devices) => {
                 let known = self.known(*process, name, *place, *time);
                 let since = (*way != access::Way::Found).then_some(*time);
@@ -66,21 +68,8 @@ impl Table {
                 known.devices.extend(news.iter().map(|device| (*device, since)));
                 news.into_iter().map(|device| (device, access::Did::Opened(*way))).collect()
             }
-            Did::Lost { devices, exited } => {
-                let Some(known) = self.here.get_mut(&process.pid) else { return Vec::new() };
-                let devices =
-                    if *exited { known.devices.keys().copied().collect() } else { devices.clone() };
-                let lost = devices.into_iter().filter_map(|device| {
-                    let since = known.devices.remove(&device)?;
-                    let held = since.and_then(|since| time.duration_since(since).ok());
-                    Some((device, access::Did::Closed { held, exited: *exited }))
-                });
-                let lost = lost.collect();
-                if known.devices.is_empty() {
-                    self.forget(process.pid, *time);
-                }
-                lost
-            }
+            Did::Lost { held } => self.lose(*process, *held, false, *time),
+            Did::Ended => self.lose(*process, u64::MAX, true, *time),
             Did::Failed { device, call, failure, took } => {
                 let (call, failure, took) = (*call, *failure, *took);
                 vec![(*device, access::Did::Failed { call, failure, took })]
@@ -92,6 +81,27 @@ impl Table {
                 Vec::new()
             }
         }
+    }
+
+    /// Takes from a process what is among `held`.
+    fn lose(
+        &mut self,
+        process: ProcessId,
+        held: u64,
+        exited: bool,
+        time: SystemTime,
+    ) -> Vec<(Device, access::Did)> {
+        let Some(known) = self.here.get_mut(&process.pid) else { return Vec::new() };
+        let lost = known.devices.extract_if(.., |device, _| majors::is_among(*device, held));
+        let lost = lost.map(|(device, since)| {
+            let held = since.and_then(|since| time.duration_since(since).ok());
+            (device, access::Did::Closed { held, exited })
+        });
+        let lost = lost.collect();
+        if known.devices.is_empty() {
+            self.forget(process.pid, time);
+        }
+        lost
     }
 
     /// What the kernel has now, after events of it were lost.
@@ -106,10 +116,11 @@ impl Table {
             self.forget(pid, now);
         }
         for holder in holders {
+            if holder.devices.is_empty() && !self.has(holder.process) {
+                continue;
+            }
             let known = self.known(holder.process, &holder.name, holder.place, now);
-            known.devices.retain(|device, _| {
-                holder.devices.contains(device) || matches!(device, Device::Capability(_))
-            });
+            known.devices.retain(|device, _| majors::is_among(*device, holder.held));
             for device in &holder.devices {
                 known.devices.entry(*device).or_insert(Some(holder.since));
             }
@@ -173,6 +184,8 @@ pub fn started(process: ProcessId, since_boot: Duration, now: SystemTime) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use agent_ebpf::access::held;
+
     use super::*;
     use crate::event::access::Way;
 
@@ -188,10 +201,6 @@ mod tests {
         table.apply(&Acted { time, process, tid: process.pid, name, place: 7, did })
     }
 
-    fn lost(devices: Vec<Device>, exited: bool) -> Did {
-        Did::Lost { devices, exited }
-    }
-
     #[test]
     fn a_device_is_told_once_when_it_comes_and_once_when_it_goes() {
         let mut table = Table::default();
@@ -201,16 +210,34 @@ mod tests {
         assert_eq!(got, [opened(gpu, Way::Opened)]);
         let got = did(&mut table, 11, PYTHON, Did::Got(Way::Found, vec![gpu, uvm]));
         assert_eq!(got, [opened(uvm, Way::Found)]);
-        let gone = did(&mut table, 15, PYTHON, lost(vec![gpu], false));
+        let gone = did(&mut table, 15, PYTHON, Did::Lost { held: 1 << 0 });
         let held = Some(Duration::from_secs(5));
         assert_eq!(gone, [(gpu, access::Did::Closed { held, exited: false })]);
-        assert_eq!(did(&mut table, 16, PYTHON, lost(vec![gpu], false)), []);
+        assert_eq!(did(&mut table, 16, PYTHON, Did::Lost { held: 1 << 0 }), []);
         // It was there before the tracer: nobody knows for how long.
-        let gone = did(&mut table, 20, PYTHON, lost(Vec::new(), true));
+        let gone = did(&mut table, 20, PYTHON, Did::Ended);
         assert_eq!(gone, [(uvm, access::Did::Closed { held: None, exited: true })]);
         assert_eq!(table.here().count(), 0);
         assert_eq!(table.find(4711, time(80)).map(|known| known.process), Some(PYTHON));
         assert_eq!(table.find(4711, time(81)), None, "that was long ago");
+    }
+
+    #[test]
+    fn what_shares_its_bit_goes_with_that_and_is_nobody_by_itself() {
+        let (mut table, capability) = (Table::default(), 1 << held::CAPABILITIES);
+        let cap = Device::Capability(3);
+        did(&mut table, 10, PYTHON, Did::Got(Way::Opened, vec![cap]));
+        let gone = did(&mut table, 11, PYTHON, Did::Lost { held: capability });
+        assert_eq!(gone.len(), 1);
+        // Which one it has is not known.
+        assert_eq!(did(&mut table, 12, PYTHON, Did::Got(Way::Found, Vec::new())), []);
+        let (name, devices, held) = ("python3".to_owned(), Vec::new(), capability);
+        let holder = Holder { process: PYTHON, name, place: 7, devices, held, since: time(12) };
+        table.correct(std::slice::from_ref(&holder), time(13));
+        assert_eq!(table.here().count(), 0);
+        did(&mut table, 14, PYTHON, Did::Got(Way::Opened, vec![cap]));
+        table.correct(&[holder], time(15));
+        assert!(table.has(PYTHON));
     }
 
     #[test]
@@ -230,11 +257,9 @@ mod tests {
         let other = ProcessId { pid: 5, started: Duration::from_secs(1) };
         did(&mut table, 10, other, Did::Got(Way::Opened, vec![Device::Gpu(1)]));
         let name = "python3".to_owned();
-        let devices = vec![Device::Gpu(0), Device::Gpu(3)];
-        table.correct(
-            &[Holder { process: PYTHON, name, place: 7, devices, since: time(12) }],
-            time(13),
-        );
+        let (devices, held) = (vec![Device::Gpu(0), Device::Gpu(3)], 1 << 0 | 1 << 3);
+        let holder = Holder { process: PYTHON, name, place: 7, devices, held, since: time(12) };
+        table.correct(&[holder], time(13));
         let known = table.find(4711, time(12)).expect("there");
         let expected = [(Device::Gpu(0), Some(time(10))), (Device::Gpu(3), Some(time(12)))];
         assert_eq!(known.devices, expected.into());
@@ -247,7 +272,7 @@ mod tests {
         for pid in 0..1000 {
             let process = ProcessId { pid, started: Duration::from_secs(1) };
             did(&mut table, 1, process, Did::Got(Way::Opened, vec![Device::Gpu(0)]));
-            did(&mut table, 2, process, lost(Vec::new(), true));
+            did(&mut table, 2, process, Did::Ended);
         }
         assert_eq!((table.here.len(), table.gone.len()), (0, GONE));
         for place in 0..10_000 {
