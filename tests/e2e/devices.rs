@@ -82,9 +82,9 @@ impl Stage {
 
     /// Makes the file of a device.
     fn node(&self, name: &str, major: u32, minor: u32) -> Result<()> {
-        let mode = Mode::from_raw_mode(0o666);
+        let all = Mode::from_raw_mode(0o666);
         let made =
-            mknodat(CWD, self.path(name), FileType::CharacterDevice, mode, makedev(major, minor));
+            mknodat(CWD, self.path(name), FileType::CharacterDevice, all, makedev(major, minor));
         made.with_context(|| format!("mknod {name}"))
     }
 
@@ -123,8 +123,8 @@ fn settled(agent: &mut Agent) -> Result<Value> {
     while Instant::now() < end {
         let status = agent.ask("get_agent_status", &json!({}))?;
         let sources = status["sources"].as_array().into_iter().flatten();
-        let tracer = sources.filter(|source| source["name"] == "device_tracer");
-        if let Some(tracer) = tracer.last().filter(|tracer| tracer["state"] != "starting") {
+        let mut tracer = sources.filter(|source| source["name"] == "device_tracer");
+        if let Some(tracer) = tracer.next().filter(|tracer| tracer["state"] != "starting") {
             return Ok(tracer.clone());
         }
     }

@@ -96,6 +96,17 @@ def in_children(act, count):
         os.waitpid(child, 0)
 
 
+def hold_in_children(count):
+    """Forks children that stay until what this returns is closed, by those forked later too."""
+    wait, release = os.pipe()
+    for _ in range(count):
+        if os.fork() == 0:
+            os.close(release)
+            os.read(wait, 1)
+            os._exit(0)
+    return release
+
+
 def pass_on(file, path):
     """Passes a file to who listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:

@@ -205,8 +205,8 @@ fn a_process_whose_main_thread_has_ended_is_the_same_process() -> Result<()> {
     assert_eq!(thread.pid, main.pid);
     thread.run("uvm = os.open(nvidia_uvm, os.O_RDONLY); ask(gpu)")?;
     // By now the main thread is a zombie.
-    let state = "open(f'/proc/{os.getpid()}/stat').read().split()[2]";
-    while thread.run(state)? != "Z" {}
+    let how = "open(f'/proc/{os.getpid()}/stat').read().split()[2]";
+    while thread.run(how)? != "Z" {}
     assert_eq!(session.holds(thread.pid)?, json!(["/dev/nvidia0", "/dev/nvidia-uvm"]));
     thread.run("os.close(gpu)")?;
     assert_eq!(session.holds(thread.pid)?, json!(["/dev/nvidia-uvm"]));
