@@ -4,7 +4,8 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
-    time::Instant,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,6 +13,9 @@ use e2e::{Agent, PATIENCE};
 use serde_json::{Value, json};
 
 use crate::{Outcome, Session, machine, standin};
+
+/// Each function that is followed takes the kernel a wait for every task, and an emulated machine takes its time for that.
+const ATTACHING: Duration = Duration::from_mins(2);
 
 /// A load that has done its work and still has its devices, until this is dropped.
 struct Load {
@@ -72,12 +76,12 @@ pub fn standin(_: &mut Session) -> Result<Outcome> {
 /// The session, once its agent traces devices.
 fn tracing(session: &mut Session) -> Result<&mut Agent> {
     let agent = session.agent()?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + ATTACHING;
     loop {
         let tracer = tracer(agent)?;
         match tracer["state"].as_str() {
             Some("live") => return Ok(agent),
-            Some("starting") if Instant::now() < end => {}
+            Some("starting") if Instant::now() < end => sleep(Duration::from_millis(500)),
             _ => bail!("devices are not traced: {tracer}"),
         }
     }
@@ -200,9 +204,8 @@ pub fn attribution_v2(session: &mut Session) -> Result<Outcome> {
     attribution(session, &[machine::container_v2()?])
 }
 
-/// By a session of its own: a node has one of the two versions for as long as it runs.
-pub fn attribution_v1(_: &mut Session) -> Result<Outcome> {
-    attribution(&mut Session::default(), &machine::container_v1()?)
+pub fn attribution_v1(session: &mut Session) -> Result<Outcome> {
+    attribution(session, &machine::container_v1()?)
 }
 
 fn attribution(session: &mut Session, groups: &[PathBuf]) -> Result<Outcome> {

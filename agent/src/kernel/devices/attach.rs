@@ -25,13 +25,8 @@ const FUNCTIONS: [(&str, &str); 6] = [
     ("exit_chrdev_open", "chrdev_open"),
 ];
 
-/// The same for what a kernel may lack: what they tell of is then seen at the process's end.
-const BESIDE: [(&str, &str); 4] = [
-    ("exit_close_range", ":close_range"),
-    ("exit_dup2", ":dup2"),
-    ("exit_dup3", ":dup3"),
-    ("exit_openat2", "do_sys_openat2"),
-];
+/// The same for what a kernel may lack: openings that were refused before they came to the device.
+const BESIDE: [(&str, &str); 1] = [("exit_openat2", "do_sys_openat2")];
 
 /// What both ways need.
 const SCHEDULER: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];

@@ -10,7 +10,7 @@ mod table;
 pub mod window;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -23,7 +23,7 @@ use crate::{
     calls::Device,
     event::{Access, Attribution, KnownBy, Party, Pod, Task, access, limit::Limit},
     kernel::{
-        devices::{Acted, Maps, Place, ProcessId},
+        devices::{Acted, CallStat, Inside, Maps, Place, ProcessId},
         privileges,
     },
     pods::Pods,
@@ -190,35 +190,32 @@ impl Devices {
     /// Who has the driver's devices open now, and what they do with them; `None` while nobody follows that.
     pub fn holders(&self) -> Option<Vec<Holder>> {
         let maps = self.maps()?;
-        let (counted, inside) = (maps.counted(0), maps.inside());
+        let mut counted: HashMap<ProcessId, Vec<CallStat>> = HashMap::new();
+        for it in maps.counted(0) {
+            counted.entry(it.process).or_default().push(it.stat);
+        }
+        let mut inside: HashMap<ProcessId, Vec<InCall>> = HashMap::new();
+        for Inside { process, tid, device, call, since, name: _ } in maps.inside() {
+            inside.entry(process).or_default().push(InCall { tid, call, device, since });
+        }
         let (now, since_boot) = (SystemTime::now(), since_boot());
         let follow = self.state();
         let holder = |known: &table::Known| {
-            let own = || counted.iter().filter(|it| it.process == known.process).map(|it| it.stat);
-            let inside = inside.iter().filter(|it| it.process == known.process);
+            let stats = counted.remove(&known.process);
+            let sum = window::sum(stats.iter().flatten());
+            let devices = known.devices.iter().map(|(device, since)| Held {
+                device: *device,
+                pci: follow.gpu(*device),
+                since: *since,
+            });
             Holder {
                 party: follow.table.party(known),
                 started: table::started(known.process, since_boot, now),
-                devices: known
-                    .devices
-                    .iter()
-                    .map(|(device, since)| Held {
-                        device: *device,
-                        pci: follow.gpu(*device),
-                        since: *since,
-                    })
-                    .collect(),
-                calls: own().map(|stat| stat.count).sum(),
-                errors: own().map(|stat| stat.errors + stat.statuses).sum(),
-                last_call: own().map(|stat| stat.last).max(),
-                inside: inside
-                    .map(|it| InCall {
-                        tid: it.tid,
-                        call: it.call,
-                        device: it.device,
-                        since: it.since,
-                    })
-                    .collect(),
+                devices: devices.collect(),
+                calls: sum.count,
+                errors: sum.errors + sum.statuses,
+                last_call: stats.is_some().then_some(sum.last),
+                inside: inside.remove(&known.process).unwrap_or_default(),
             }
         };
         Some(follow.table.here().map(holder).collect())
