@@ -225,7 +225,7 @@ pub struct Place {
     pub reserved: u32,
     /// What stands for it in [`Holder`] and [`Access`]: the ids of both cgroups together.
     pub place: u64,
-    /// In the unified hierarchy (cgroup v2), and in that of the memory controller, which is another one with cgroup v1.
+    /// In the unified hierarchy (cgroup v2), and in another of a controller's (cgroup v1).
     pub names: [[[u8; NAME_LEN]; LEVELS]; 2],
 }
 

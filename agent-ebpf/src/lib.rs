@@ -139,13 +139,15 @@ pub mod layout {
     pub const FDTABLE_MAX: usize = TASK_TGID + 8;
     /// From `css_set` to the cgroup of the unified hierarchy, …
     pub const CSS_SET_DEFAULT: usize = TASK_TGID + 9;
-    /// … and to that of the memory controller: a pointer to its state, in which the pointer to the cgroup is. 0 without one.
-    pub const CSS_SET_MEMORY: usize = TASK_TGID + 10;
-    pub const CSS_CGROUP: usize = TASK_TGID + 11;
-    pub const CGROUP_KN: usize = TASK_TGID + 12;
-    pub const KN_PARENT: usize = TASK_TGID + 13;
-    pub const KN_NAME: usize = TASK_TGID + 14;
-    pub const KN_ID: usize = TASK_TGID + 15;
+    /// … and the first of [`CONTROLLERS`] pointers to a controller's state, in which the pointer to its cgroup is. 0 for a
+    /// controller that this kernel does not have.
+    pub const CSS_SET_STATES: usize = TASK_TGID + 10;
+    pub const CONTROLLERS: usize = 4;
+    pub const CSS_CGROUP: usize = CSS_SET_STATES + CONTROLLERS;
+    pub const CGROUP_KN: usize = CSS_CGROUP + 1;
+    pub const KN_PARENT: usize = CSS_CGROUP + 2;
+    pub const KN_NAME: usize = CSS_CGROUP + 3;
+    pub const KN_ID: usize = CSS_CGROUP + 4;
     /// Number of fields.
-    pub const LEN: usize = TASK_TGID + 16;
+    pub const LEN: usize = CSS_CGROUP + 5;
 }

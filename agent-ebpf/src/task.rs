@@ -71,29 +71,36 @@ pub fn device(file: u64) -> Option<u32> {
     read(inode + field(layout::INODE_RDEV))
 }
 
-/// The directories of a task's cgroups, as addresses of their `kernfs_node`: in the unified hierarchy, and in that of the
-/// memory controller. 0 for one that is not there.
+/// The directories of a task's cgroups, as addresses of their `kernfs_node`: in the unified hierarchy, and in another of a
+/// controller's if it is in one there (cgroup v1, hybrid). 0 for one that is not there.
 #[inline(always)]
 pub fn cgroups(task: u64) -> Option<[u64; 2]> {
     let set: u64 = read(task + field(layout::TASK_CGROUPS))?;
     let unified: u64 = read(set + field(layout::CSS_SET_DEFAULT))?;
     let unified: u64 = read(unified + field(layout::CGROUP_KN))?;
-    let state = field(layout::CSS_SET_MEMORY);
-    let memory = if state == 0 {
-        0
-    } else {
+    let mut controller = 0;
+    while controller < layout::CONTROLLERS {
+        let state = field(layout::CSS_SET_STATES + controller);
+        controller += 1;
+        if state == 0 {
+            continue;
+        }
         let state: u64 = read(set + state)?;
         let cgroup: u64 = read(state + field(layout::CSS_CGROUP))?;
-        read(cgroup + field(layout::CGROUP_KN))?
-    };
-    Some([unified, memory])
+        let node: u64 = read(cgroup + field(layout::CGROUP_KN))?;
+        let is_root = read::<u64>(node + field(layout::KN_PARENT))? == 0;
+        if node != unified && !is_root {
+            return Some([unified, node]);
+        }
+    }
+    Some([unified, 0])
 }
 
 /// What stands for both: see [`agent_ebpf::access::Place`].
 #[inline(always)]
-pub fn place([unified, memory]: [u64; 2]) -> Option<u64> {
+pub fn place([unified, other]: [u64; 2]) -> Option<u64> {
     let id = |node: u64| {
         if node == 0 { Some(0) } else { read::<u64>(node + field(layout::KN_ID)) }
     };
-    Some(id(unified)? ^ id(memory)?.rotate_left(32))
+    Some(id(unified)? ^ id(other)?.rotate_left(32))
 }

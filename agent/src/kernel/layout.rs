@@ -4,11 +4,11 @@
 use std::fs::File;
 
 use agent_ebpf::layout::{
-    CALLS, CGROUP_KN, CSS_CGROUP, CSS_SET_DEFAULT, CSS_SET_MEMORY, FDTABLE_FD, FDTABLE_MAX,
-    FILE_INODE, FILES_FDT, INODE_RDEV, KN_ID, KN_NAME, KN_PARENT, LEN, MODE_MASK, MODE_USER,
-    PCI_NAME, REGS_BELOW, REGS_CALL, REGS_FD, REGS_FD_32, REGS_MODE, REGS_ROOM, SIGNAL_LIVE,
-    STACK_SIZE, TASK_CGROUPS, TASK_COMM, TASK_FILES, TASK_FLAGS, TASK_IO_URING, TASK_LEADER,
-    TASK_SIGNAL, TASK_STACK, TASK_STARTED, TASK_TASKS, TASK_TGID, WRITES,
+    CALLS, CGROUP_KN, CONTROLLERS, CSS_CGROUP, CSS_SET_DEFAULT, CSS_SET_STATES, FDTABLE_FD,
+    FDTABLE_MAX, FILE_INODE, FILES_FDT, INODE_RDEV, KN_ID, KN_NAME, KN_PARENT, LEN, MODE_MASK,
+    MODE_USER, PCI_NAME, REGS_BELOW, REGS_CALL, REGS_FD, REGS_FD_32, REGS_MODE, REGS_ROOM,
+    SIGNAL_LIVE, STACK_SIZE, TASK_CGROUPS, TASK_COMM, TASK_FILES, TASK_FLAGS, TASK_IO_URING,
+    TASK_LEADER, TASK_SIGNAL, TASK_STACK, TASK_STARTED, TASK_TASKS, TASK_TGID, WRITES,
 };
 
 use super::btf::{self, Wanted};
@@ -115,19 +115,25 @@ const OF_DEVICES: [(usize, Wanted); 15] = [
     (CGROUP_KN, of("cgroup", "kn")),
     (KN_NAME, of("kernfs_node", "name")),
     (KN_ID, of("kernfs_node", "id")),
-    (CSS_SET_MEMORY, of("css_set", "subsys")),
+    (STATES, of("css_set", "subsys")),
 ];
 
 /// What a kernel may be built without, or has by one of two names.
-const OPTIONAL: [(usize, Wanted); 4] = [
+const OPTIONAL: [(usize, Wanted); 3 + CONTROLLERS] = [
     (TASK_IO_URING, of("task_struct", "io_uring")),
     (KN_PARENT, of("kernfs_node", "parent")),
     (KN_PARENT, of("kernfs_node", "__parent")),
-    (MEMORY_STATE, of("cgroup_subsys_id", "memory_cgrp_id")),
+    (CSS_SET_STATES, of("cgroup_subsys_id", "memory_cgrp_id")),
+    (CSS_SET_STATES + 1, of("cgroup_subsys_id", "pids_cgrp_id")),
+    (CSS_SET_STATES + 2, of("cgroup_subsys_id", "devices_cgrp_id")),
+    (CSS_SET_STATES + 3, of("cgroup_subsys_id", "cpu_cgrp_id")),
 ];
 
-/// Not a field: which of the states of a `css_set` is the memory controller's.
-const MEMORY_STATE: usize = LEN;
+/// Not a field: where in a `css_set` the pointers to the controllers' states begin.
+const STATES: usize = LEN;
+
+/// Bytes of one, where there are BPF programs.
+const POINTER: u32 = 8;
 
 const fn of(of: &'static str, member: &'static str) -> Wanted {
     Wanted { of, member: Some(member) }
@@ -162,22 +168,21 @@ pub fn of_this_kernel() -> Result<Layout, LayoutError> {
     let asked: Vec<Wanted> = fields.iter().map(|(_, wanted)| *wanted).collect();
     let found = btf::find(File::open(BTF).map_err(btf::Error::from)?, &asked)?;
     let mut devices = Ok(());
-    let mut has_memory = false;
     for (index, ((field, wanted), found)) in fields.into_iter().zip(found).enumerate() {
         match found {
+            // Which of the pointers it is.
+            Some(value) if (CSS_SET_STATES..CSS_SET_STATES + CONTROLLERS).contains(&field) => {
+                layout[field] = layout[STATES].saturating_add(value.saturating_mul(POINTER));
+            }
             Some(value) => layout[field] = layout[field].saturating_add(value),
             None if index < lines => return Err(LayoutError::Missing(wanted.to_string())),
             None if index < required => devices = Err(LayoutError::Missing(wanted.to_string())),
             None => {}
         }
-        has_memory |= field == MEMORY_STATE && found.is_some();
     }
     if devices.is_ok() && layout[KN_PARENT] == 0 {
         devices = Err(LayoutError::Missing("kernfs_node.parent".to_owned()));
     }
-    // A pointer each.
-    layout[CSS_SET_MEMORY] =
-        if has_memory { layout[CSS_SET_MEMORY] + layout[MEMORY_STATE] * 8 } else { 0 };
     let fields = std::array::from_fn(|field| layout[field]);
     Ok(Layout { fields, devices })
 }

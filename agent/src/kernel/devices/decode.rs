@@ -83,7 +83,7 @@ fn place(mut record: &[u8]) -> Option<Place> {
         let names = names.chunks_exact(NAME_LEN).map(text);
         names.take_while(|name| !name.is_empty()).collect()
     });
-    Some(Place { id, unified: hierarchies.next()?, memory: hierarchies.next()? })
+    Some(Place { id, unified: hierarchies.next()?, other: hierarchies.next()? })
 }
 
 /// An entry of the map of holders.

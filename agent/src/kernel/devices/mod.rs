@@ -82,8 +82,8 @@ pub struct Place {
     pub id: u64,
     /// In the unified hierarchy.
     pub unified: Vec<String>,
-    /// In that of the memory controller, which is another one with cgroup v1.
-    pub memory: Vec<String>,
+    /// In another of a controller's, with cgroup v1.
+    pub other: Vec<String>,
 }
 
 /// A process that has devices open.

@@ -126,7 +126,7 @@ impl Devices {
     fn learn(&self, place: Place) {
         let now = Instant::now();
         let pod = |names: &[String]| self.pods.pod(names.iter().map(String::as_str), now);
-        let pod = pod(&place.unified).or_else(|| pod(&place.memory));
+        let pod = pod(&place.unified).or_else(|| pod(&place.other));
         let is_unnamed = pod.as_ref().is_some_and(|pod| pod.name.is_none());
         let mut follow = self.state();
         follow.table.learn(place.id, pod);
