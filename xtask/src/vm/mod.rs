@@ -39,7 +39,7 @@ use self::packages::{Kernel, Store};
 use self::table::Column;
 use crate::{build, cmd, paths, setup, test, ui};
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these kernels: 5.10, 6.1, 6.12, newest.
     #[arg(long = "kernel", value_name = "NAME")]
@@ -53,13 +53,6 @@ pub(crate) struct Args {
     /// Say what each check found, and not only whether that is as expected.
     #[arg(long)]
     details: bool,
-}
-
-impl Args {
-    /// All kernels, with an agent that is built already.
-    pub(crate) fn of(agent: PathBuf) -> Self {
-        Self { agent: Some(agent), ..Self::default() }
-    }
 }
 
 /// The task.
