@@ -88,6 +88,16 @@ fn members_of_nameless_structures_are_the_outer_ones_own() {
 }
 
 #[test]
+fn an_enumerations_value_is_found_by_its_name() {
+    let mut made = made();
+    let (of, one) = (made.name("colours"), made.name("green"));
+    let other = made.name("blue");
+    made.numbers(&[of, KIND_ENUM << 24 | 2, 4, one, 7, other, 9]);
+    let wanted = [member("colours", "blue"), member("colours", "green"), member("colours", "red")];
+    assert_eq!(find(Cursor::new(made.bytes()), &wanted).unwrap(), [Some(9), Some(7), None]);
+}
+
+#[test]
 fn of_two_structures_of_a_name_the_first_is_taken() {
     let mut made = made();
     let place = |made: &Made, name: &[u8]| {

@@ -140,9 +140,11 @@ pub fn counted(mut key: &[u8], mut value: &[u8], window: u32, frame: &Frame) -> 
     };
     for _ in 0..2 {
         let slowest = slowest(&mut value);
-        if slowest.window == window && slowest.took_ns > 0 {
+        // Another window may have begun since.
+        let took = Duration::from_nanos(slowest.took_ns);
+        let is_slower = stat.slowest.is_none_or(|other: Slowest| other.took < took);
+        if slowest.window >= window && !took.is_zero() && is_slower {
             let at = frame.time(slowest.at_ns);
-            let took = Duration::from_nanos(slowest.took_ns);
             stat.slowest = Some(Slowest { took, at, tid: slowest.tid });
         }
     }
@@ -183,3 +185,7 @@ pub fn process_of(mut key: &[u8]) -> Option<ProcessId> {
     let started = Duration::from_nanos(key.try_get_u64_ne().ok()?);
     Some(ProcessId { pid: key.try_get_u32_ne().ok()?, started })
 }
+
+#[cfg(test)]
+#[path = "decode_test.rs"]
+mod tests;
