@@ -66,6 +66,12 @@ fn main() -> Result<()> {
         env::var("CALLS_CYCLES").map_or(Ok(5), |text| text.parse()).context("CALLS_CYCLES")?;
     let host = stand_in::Host::new()?;
     println!("{}", machine()?);
+    let others = others();
+    if others > 0 {
+        println!(
+            "{others} others trace all system calls meanwhile: untraced is what only they trace"
+        );
+    }
     let mut untraced = vec![measure(&[], (ROUNDS, EACH))?];
     let mut traced: [Vec<Sample>; TRACERS.len()] = Default::default();
     let mut refused: [Option<String>; TRACERS.len()] = Default::default();
@@ -169,6 +175,18 @@ fn machine() -> Result<String> {
     let noise = if load > 0.5 { ": a noisy shared machine" } else { "" };
     let count = std::thread::available_parallelism()?;
     Ok(format!("Linux {release}, {count} processors {model}, load {load} at the start{noise}"))
+}
+
+/// How many attachments to every system call there are without us.
+fn others() -> usize {
+    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+    let files = processes
+        .filter_map(Result::ok)
+        .filter_map(|process| fs::read_dir(process.path().join("fdinfo")).ok())
+        .flatten();
+    let is_one = |text: &String| text.lines().any(|line| line == "tp_name:\tsys_enter");
+    let texts = files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok());
+    texts.filter(is_one).count()
 }
 
 /// `bpftrace`, attached; ended with this value.
