@@ -98,7 +98,7 @@ fn judge(
         ("ioctls", did("ioctls")),
         ("failed", did("failed_ioctls") + did("failed_opens")),
     ] {
-        println!("{name:10}{done:>16}{:>16}", device[name]);
+        println!("{name:10}{done:>16}{:>16}", device[name].to_string());
         if device[name] != done {
             wrong.push(name);
         }
