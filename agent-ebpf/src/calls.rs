@@ -368,7 +368,7 @@ fn user(argument: u64, at: u32) -> u32 {
 
 /// Adds for good, whatever other CPUs add meanwhile. The standard library's atomics need more than this target has.
 #[inline(always)]
-fn add(sum: &mut u64, more: u64) {
+pub fn add(sum: &mut u64, more: u64) {
     // SAFETY: adds to the eight bytes that the reference is to.
     unsafe {
         asm!("lock *(u64 *)({sum} + 0) += {more}", sum = in(reg) sum, more = in(reg) more);

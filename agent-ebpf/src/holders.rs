@@ -16,6 +16,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    calls,
     origin::{field, read},
     task::{self, Process},
 };
@@ -70,9 +71,8 @@ pub fn majors() -> Option<&'static Majors> {
 #[inline(always)]
 pub fn count(index: u32) {
     if let Some(value) = TOTALS.get_ptr_mut(index) {
-        // SAFETY: a per-CPU value, valid while the program runs. Each program that counts runs in a task and not in an
-        // interrupt, and is not preempted by another that counts the same on this CPU.
-        unsafe { *value += 1 };
+        // SAFETY: a per-CPU value, valid while the program runs. Programs at functions may be preempted by another on this CPU.
+        calls::add(unsafe { &mut *value }, 1);
     }
 }
 

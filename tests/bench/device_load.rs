@@ -10,6 +10,7 @@
 //! | `ioctl` | a round of `--each` ioctls on one open file; the time of a call |
 //! | `openclose` | a round of `--each` times open and close; the time of a pair |
 //! | `storm` | fork; the child opens, does `--each` ioctls, closes and exits |
+//! | `getppid` | a round of `--each` system calls that are about no device; the time of a call |
 //! | `threads` | a thread that does `--each` ioctls on the process's one open file and ends; [`AT_ONCE`] at a time |
 //!
 //! `--processes N` runs N of it at once, each with its own count. Any device will do: one that does not know the request
@@ -23,6 +24,7 @@
 use std::{
     env,
     ffi::{CStr, CString},
+    hint::black_box,
     io::{Read as _, pipe},
     os::{
         fd::{AsFd, AsRawFd as _, OwnedFd},
@@ -39,7 +41,7 @@ use clap::{Parser, ValueEnum};
 use rustix::{
     fs::{Mode as Permissions, OFlags},
     io::Errno,
-    process::{Pid, WaitOptions, waitpid},
+    process::{Pid, WaitOptions, getppid, waitpid},
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +74,7 @@ struct Arguments {
 enum Mode {
     Ioctl,
     Openclose,
+    Getppid,
     Storm,
     Threads,
 }
@@ -155,6 +158,14 @@ fn alone(arguments: &Arguments) -> Result<Done> {
             done.rounds_ns.push(each_ns(started, arguments.each));
             done.opens += arguments.each;
             done.closes += arguments.each;
+            Ok(())
+        })?,
+        Mode::Getppid => arguments.repeat(|| {
+            let started = Instant::now();
+            for _ in 0..arguments.each {
+                black_box(getppid());
+            }
+            done.rounds_ns.push(each_ns(started, arguments.each));
             Ok(())
         })?,
         Mode::Storm => arguments.repeat(|| {

@@ -15,6 +15,7 @@ fn each_mode_does_what_was_asked_for_and_counts_it() -> Result<()> {
     for (arguments, done) in [
         ("ioctl /dev/null --count 3 --each 5", json!([0, 0, 1, 0, 15, 15, 1])),
         ("openclose /dev/null --count 3 --each 5", json!([0, 0, 15, 0, 0, 0, 15])),
+        ("getppid /dev/null --count 3 --each 5", json!([0, 0, 0, 0, 0, 0, 0])),
         ("storm /dev/null --count 30 --each 5", json!([30, 0, 30, 0, 150, 150, 30])),
         ("storm /dev/null --count 7 --each 0 --processes 3", json!([21, 0, 21, 0, 0, 0, 21])),
         ("storm /nonexistent --count 4", json!([4, 0, 0, 4, 0, 0, 0])),
@@ -31,7 +32,8 @@ fn each_mode_does_what_was_asked_for_and_counts_it() -> Result<()> {
                 .map(|name| answer[name].clone());
         assert_eq!(json!(counted), done, "{arguments}");
         let rounds = answer["rounds_ns"].as_array().map(Vec::len);
-        let has_rounds = arguments.starts_with("ioctl") || arguments.starts_with("openclose");
+        let has_rounds =
+            ["ioctl", "openclose", "getppid"].iter().any(|mode| arguments.starts_with(mode));
         assert_eq!(rounds.is_some_and(|rounds| rounds > 0), has_rounds, "{arguments}");
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 pub mod measure;
 pub mod recorder;
+pub mod stand_in;
 
 use std::{
     collections::VecDeque,

@@ -6,23 +6,33 @@
 //! | `latency` | from the kernel's print to the client's line, beside `dmesg --follow`; as root |
 //! | `burst` | 100,000 Xids as fast as the kernel takes them: told, folded, lost; as root |
 //! | `idle` | a recorder's processor time over ten minutes and its memory after a million events; as root |
+//! | `calls` | what an ioctl costs more while the agent follows the driver's devices, beside bpftrace and strace; as root |
+//! | `soak` | ten minutes (`--seconds`) of a storm of processes on a device: every call counted, memory; as root |
 //! | `cold-start` | from the start of the process to its first answer, and its peak memory |
 //!
 //! Figures are of this machine at this moment. No test asserts them.
 
 use anyhow::Result;
 
-use crate::{build, cmd, paths, ui};
+use crate::{build, cmd, paths, setup, ui};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// One benchmark; all when left out.
     name: Option<String>,
+    /// How long `soak` takes.
+    #[arg(long)]
+    seconds: Option<u64>,
 }
 
 /// The task.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let built = build::run(&build::Args::default())?;
+    if args.name.as_deref().is_none_or(|name| name == "calls")
+        && let Err(error) = setup::tracers()
+    {
+        ui::line(format!("  `calls` goes without what is not here: {error:#}"));
+    }
     ui::step("the benchmarks");
     let mut bench = paths::cargo();
     bench.args(["bench", "--quiet", "--package", "e2e"]);
@@ -31,5 +41,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => bench.args(["--bench", "*"]),
     };
     bench.env("E2E_AGENT", &built.agent).env("E2E_SIM_DIR", &built.sim_dir);
+    if let Some(seconds) = args.seconds {
+        bench.env("SOAK_SECONDS", seconds.to_string());
+    }
     cmd::visible(&mut bench)
 }

@@ -10,6 +10,7 @@
 //! | QEMU (other kernels), at the first `vm` | the distribution | `/usr` |
 //! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
+//! | bpftrace, strace (one benchmark) | the distribution | `/usr` |
 //! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
 //! | rustfmt, clippy (ci) | rustup | rustup's home |
 
@@ -69,6 +70,16 @@ pub(crate) fn qemu() -> Result<PathBuf> {
     }
     paths::on_path(QEMU)
         .context("there is no qemu-system-x86_64 on PATH, which its package should have put there")
+}
+
+/// Tracers that the agent is measured beside, for the benchmark of that alone.
+pub(crate) fn tracers() -> Result<()> {
+    let missing: Vec<_> =
+        ["bpftrace", "strace"].into_iter().filter(|name| paths::on_path(name).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Apt::detect().install(&missing, "the benchmark of calls")
 }
 
 /// A Python with the clients that the tests use.

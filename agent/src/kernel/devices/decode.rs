@@ -115,6 +115,7 @@ pub fn inside(mut value: &[u8], frame: &Frame) -> Option<Inside> {
     let tid = value.get_u32_ne();
     let device = device(value.get_u32_ne(), &frame.majors)?;
     let call = call_of(&mut value)?;
+    value.advance(8);
     let process = ProcessId { pid, started };
     let since = frame.time(entered);
     Some(Inside { process, tid, name: text(value), device, call, since })

@@ -1,6 +1,7 @@
 use agent_ebpf::{COMM_LEN, access::held};
 
 use super::*;
+use crate::calls::Device;
 
 fn frame() -> Frame {
     let boot = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
@@ -55,10 +56,8 @@ fn a_record_says_what_a_process_did() {
         &record(access::INHERITED, 0, two, [0; 3], 0),
         Some(Did::Got(Way::Inherited, vec![gpu, Device::Uvm])),
     );
-    check(
-        &record(access::EXITED, 0, two, [0; 3], 0),
-        Some(Did::Lost { devices: vec![gpu, Device::Uvm], exited: true }),
-    );
+    check(&record(access::EXITED, 0, two, [0; 3], 0), Some(Did::Ended));
+    check(&record(access::CLOSED, 0, two, [0; 3], 0), Some(Did::Lost { held: two }));
     check(&record(access::FAILED, GPU_1, 1 << 1, control, -5), failed(Failure::Errno(5)));
     check(&record(access::STATUS, GPU_1, 1 << 1, control, 0xf), failed(Failure::Status(0xf)));
     check(&record(access::RENAMED, 0, 0, [0; 3], 0), Some(Did::Renamed));
@@ -108,7 +107,7 @@ fn entries_of_the_maps_are_read_and_shorter_ones_are_not() {
     let name = "python3".to_owned();
     let devices = vec![Device::Gpu(1)];
     let expected =
-        Holder { process: PROCESS, name: name.clone(), place: 77, devices, since: time() };
+        Holder { process: PROCESS, name: name.clone(), place: 77, devices, held: 2, since: time() };
     assert_eq!(holder(4711, &value, &frame()), Some(expected));
     assert_eq!(holder(4711, &value[1..], &frame()), None);
 

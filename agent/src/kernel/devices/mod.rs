@@ -61,10 +61,11 @@ pub struct Acted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Did {
     Got(Way, Vec<Device>),
-    /// Some of what it had, as [`majors::is_among`] tells; or all, as it has ended.
+    /// Has some of what it had no more: see [`majors::is_among`].
     Lost {
         held: u64,
     },
+    /// Has nothing any more, as it has ended.
     Ended,
     Failed {
         device: Device,

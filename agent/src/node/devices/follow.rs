@@ -135,18 +135,11 @@ impl Node {
 
     /// What has to be looked at now and then while the devices are followed.
     async fn watch_devices(self: Arc<Self>, maps: Arc<Maps>, mut majors: Majors) {
-        let (mut lost, mut again) = (0, false);
         let mut looked = Instant::now();
         loop {
             sleep(TICK).await;
             self.find_stalled(&maps);
-            let dropped = maps.unseen().events;
-            // Once more afterwards: of what was told before the loss some may have come after the first look.
-            let more = std::mem::replace(&mut lost, dropped) != dropped;
-            if std::mem::replace(&mut again, more) || more {
-                let holders = maps.holders();
-                self.devices.state().table.correct(&holders, SystemTime::now());
-            }
+            self.devices.correct(&maps);
             maps.make_room(|process| self.devices.state().table.has(process));
             if looked.elapsed() < LOOK {
                 continue;

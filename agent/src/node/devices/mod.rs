@@ -54,6 +54,9 @@ struct Follow {
     /// Calls that were told as stalled: the thread, and since when it is in it.
     stalled: BTreeSet<(u32, SystemTime)>,
     maps: Option<Arc<Maps>>,
+    /// Events that were lost when the table was put right last, and whether that was news then.
+    lost: u64,
+    lost_lately: bool,
     /// Places of pods whose names are not known yet.
     unnamed: BTreeMap<u64, Place>,
 }
@@ -137,6 +140,17 @@ impl Devices {
         }
     }
 
+    /// Puts right who has what open, where events of that were lost since it was put right last.
+    fn correct(&self, maps: &Maps) {
+        let lost = maps.unseen().events;
+        let mut follow = self.state();
+        // Once more afterwards: of what was told before the loss some may have come after the first look.
+        let more = std::mem::replace(&mut follow.lost, lost) != lost;
+        if std::mem::replace(&mut follow.lost_lately, more) || more {
+            follow.table.correct(&maps.holders(), SystemTime::now());
+        }
+    }
+
     /// Asks again for the names of pods that had none.
     fn learn_again(&self) {
         let unnamed = self.state().unnamed.clone();
@@ -190,6 +204,7 @@ impl Devices {
     /// Who has the driver's devices open now, and what they do with them; `None` while nobody follows that.
     pub fn holders(&self) -> Option<Vec<Holder>> {
         let maps = self.maps()?;
+        self.correct(&maps);
         let mut counted: HashMap<ProcessId, Vec<CallStat>> = HashMap::new();
         for it in maps.counted(0) {
             counted.entry(it.process).or_default().push(it.stat);

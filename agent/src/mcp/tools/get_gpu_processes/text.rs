@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(
             told(&worker()).line(),
             "4301  pt\\n\\u{1b}[1m  ml/train-0 (trainer)  holds /dev/nvidia0 /dev/nvidia-uvm \
-             since 1970-01-01T00:00:50.000000Z, 1 call, 3 failed, in ioctl 0xc020462a command 0x20800110 for 10000 ms \
+             since 1970-01-01T00:00:50.000000Z, 1 call, 3 failed, in NV_ESC_RM_CONTROL NV2080_CTRL_CMD_GPU_GET_NAME_STRING for 10000 ms \
              (2 calls under way)  HOLDS WITHOUT MEMORY: GPU 0"
         );
     }
