@@ -39,9 +39,9 @@ const SCANNED: u32 = 1024;
 /// Addresses that are read at once.
 const CHUNK: u32 = 8;
 /// Levels of the cgroup tree that are looked through.
-const DEEPEST: u32 = 64;
+const DEEPEST: u32 = 32;
 /// Steps of the walk in one run.
-const STEPS: u32 = 512;
+const STEPS: u32 = 128;
 
 /// The bit of a device, see [`held`]; `None` for somebody else's.
 #[inline(always)]

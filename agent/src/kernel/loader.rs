@@ -4,7 +4,7 @@
 //! at the peak, more than the rest of the agent, and 10 ms, for relocations that this program has none of. There is no
 //! other constructor, so it is called while no file can be opened: it takes a missing BTF as it comes.
 
-use aya::EbpfLoader;
+use aya::{EbpfLoader, VerifierLogLevel};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A loader without BTF.
@@ -19,7 +19,9 @@ impl Loader {
         let none = Rlimit { current: Some(0), maximum: limit.maximum };
         // Lowering and raising the soft limit is anybody's right. Where it fails all the same it costs memory, no more.
         let lowered = setrlimit(Resource::Nofile, none).is_ok();
-        let loader = EbpfLoader::new();
+        let mut loader = EbpfLoader::new();
+        // Its reason alone: with every step that it took it would look through a large program ten times before it refuses.
+        loader.verifier_log_level(VerifierLogLevel::STATS);
         if lowered && let Err(error) = setrlimit(Resource::Nofile, limit) {
             tracing::error!(%error, "Cannot restore the limit of open files; expect failures.");
         }
