@@ -227,6 +227,6 @@ pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
 /// Never attached: user space runs it.
 #[raw_tracepoint(tracepoint = "walk")]
 pub fn walk(_ctx: RawTracePointContext) -> i32 {
-    let _ = holders::walk();
+    holders::walk();
     0
 }

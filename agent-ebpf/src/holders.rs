@@ -41,7 +41,7 @@ const CHUNK: u32 = 8;
 /// Levels of the cgroup tree that are looked through.
 const DEEPEST: u32 = 32;
 /// Steps of the walk in one run.
-const STEPS: u32 = 128;
+const STEPS: u32 = 512;
 
 /// The bit of a device, see [`held`]; `None` for somebody else's.
 #[inline(always)]
@@ -340,49 +340,60 @@ fn outermost(node: u64) -> u64 {
     behind
 }
 
-/// Goes on with the walk over all processes: [`STEPS`] times some files, or to the next process.
+/// Goes on with the walk over all processes, for [`STEPS`] steps.
 #[inline(always)]
-pub fn walk() -> Option<()> {
-    let state = WALK.get_ptr_mut(0)?;
+pub fn walk() {
+    let mut at = 0;
+    while at < STEPS {
+        if step() != 0 {
+            break;
+        }
+        at += 1;
+    }
+}
+
+/// Some files of a process, or on to the next; 1 where there is no other. A function of its own to the verifier, and what goes
+/// from step to step is in the map: older ones would look at each step by itself.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn step() -> i32 {
+    take_step().unwrap_or(1)
+}
+
+#[inline(always)]
+fn take_step() -> Option<i32> {
     // SAFETY: a value of the map; user space runs one walk at a time and reads it in between.
-    let state = unsafe { &mut *state };
-    let mut walk = *state;
+    let walk = unsafe { &mut *WALK.get_ptr_mut(0)? };
     if walk.first == 0 {
         // The process that runs this will be there all the time.
         walk.first = read(task::current() + field(layout::TASK_LEADER))?;
     }
-    let started = walk.task != 0
+    let is_there = walk.task != 0
         && read::<u64>(walk.task + field(layout::TASK_STARTED)) == Some(walk.started_ns);
-    if !started {
+    if !is_there {
         // It begins, or the task it stood at is gone.
         walk.task = walk.first;
         walk.started_ns = read(walk.task + field(layout::TASK_STARTED))?;
         (walk.file, walk.held) = (0, 0);
     }
-    let mut files = task::files(walk.task).unwrap_or((0, 0));
-    let mut step = 0;
-    while step < STEPS {
-        step += 1;
-        if walk.file < files.1 {
-            walk.held |= held_in(files.0, walk.file);
-            walk.file += CHUNK;
-            walk.files += CHUNK;
-            continue;
-        }
-        if walk.held != 0 {
-            hold(walk.task, walk.held, access::FOUND, 0);
-        }
-        walk.processes += 1;
-        let next: u64 = read(walk.task + field(layout::TASK_TASKS))?;
-        walk.task = next - field(layout::TASK_TASKS);
-        (walk.file, walk.held) = (0, 0);
-        if walk.task == walk.first {
-            walk.done = 1;
-            break;
-        }
-        walk.started_ns = read(walk.task + field(layout::TASK_STARTED))?;
-        files = task::files(walk.task).unwrap_or((0, 0));
+    let (table, places) = task::files(walk.task).unwrap_or((0, 0));
+    if walk.file < places {
+        walk.held |= held_in(table, walk.file);
+        walk.file += CHUNK;
+        walk.files += CHUNK;
+        return Some(0);
     }
-    *state = walk;
-    Some(())
+    if walk.held != 0 {
+        hold(walk.task, walk.held, access::FOUND, 0);
+    }
+    walk.processes += 1;
+    let next: u64 = read(walk.task + field(layout::TASK_TASKS))?;
+    walk.task = next - field(layout::TASK_TASKS);
+    (walk.file, walk.held) = (0, 0);
+    if walk.task == walk.first {
+        walk.done = 1;
+        return Some(1);
+    }
+    walk.started_ns = read(walk.task + field(layout::TASK_STARTED))?;
+    Some(0)
 }

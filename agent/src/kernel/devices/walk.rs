@@ -11,7 +11,7 @@ use aya::{
 use crate::kernel::tracer::refused;
 
 /// Runs of the program: enough for some million files.
-const RUNS: u32 = 16384;
+const RUNS: u32 = 4096;
 
 /// Looks through the files of all processes: how many processes and places for files it saw, or why it could not.
 pub fn walk(programs: &mut Ebpf) -> Result<(u32, u32), String> {
