@@ -166,7 +166,7 @@ pub struct Slowest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Access {
-    /// See [`access`].
+    /// See [`what`].
     pub kind: u32,
     /// The device of a call, else 0.
     pub device: u32,
@@ -189,7 +189,7 @@ pub struct Access {
 }
 
 /// What an event is.
-pub mod access {
+pub mod what {
     /// Got its first file of a device: by opening it, …
     pub const OPENED: u32 = 0;
     /// … from its parent, …
@@ -220,7 +220,7 @@ pub const NAME_LEN: usize = 160;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Place {
-    /// [`access::PLACE`].
+    /// [`what::PLACE`].
     pub kind: u32,
     pub reserved: u32,
     /// What stands for it in [`Holder`] and [`Access`]: the ids of both cgroups together.

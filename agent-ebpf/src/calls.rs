@@ -1,8 +1,8 @@
 //! Calls on the driver's devices: which one each thread is in, and how often, how long and with what result they came back.
 
 use agent_ebpf::access::{
-    Access, BUCKETS, CallKey, CallStats, NOWHERE, REQUESTS, Slowest, Thread, access, call, held,
-    total,
+    Access, BUCKETS, CallKey, CallStats, NOWHERE, REQUESTS, Slowest, Thread, call, held, total,
+    what,
 };
 use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_probe_read_user},
@@ -102,7 +102,7 @@ fn begin(task: u64, device: u32, bit: Option<u32>, call: u32, asked: &Asked) -> 
     if let Some(bit) = bit
         && !holders::holds(pid, bit)
     {
-        hold(task, 1 << bit, access::FOUND, device);
+        hold(task, 1 << bit, what::FOUND, device);
     }
     thread.device = device;
     thread.call = call;
@@ -186,12 +186,12 @@ fn finish_call(returned: i64) -> Option<()> {
         add(&mut stats.errors, 1);
         let news = stats.errors == 1 || stats.last_error != error;
         stats.last_error = error;
-        (news.then_some(access::FAILED)?, -(error as i32))
+        (news.then_some(what::FAILED)?, -(error as i32))
     } else if status != 0 {
         add(&mut stats.statuses, 1);
         let news = stats.statuses == 1 || stats.last_status != status;
         stats.last_status = status;
-        (news.then_some(access::STATUS)?, status as i32)
+        (news.then_some(what::STATUS)?, status as i32)
     } else {
         return Some(());
     };
@@ -238,7 +238,7 @@ pub fn opened(file: u32) -> Option<()> {
         // By a path that says nothing: how long it took is not known.
         _ => count(total::CALLS + bit * call::LEN + call::OPEN),
     }
-    hold(task, 1 << bit, access::OPENED, device);
+    hold(task, 1 << bit, what::OPENED, device);
     Some(())
 }
 
@@ -248,7 +248,7 @@ pub fn exit_open(device: u32, returned: i64) {
     let Some(bit) = bit(device) else { return };
     finish(returned);
     if returned == 0 {
-        hold(task::current(), 1 << bit, access::OPENED, device);
+        hold(task::current(), 1 << bit, what::OPENED, device);
     }
 }
 

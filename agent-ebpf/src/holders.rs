@@ -6,7 +6,7 @@
 //! that another process passed is found at its first call; what was there before the programs, by [`walk`].
 
 use agent_ebpf::{
-    access::{Access, Holder, LEVELS, Majors, NAME_LEN, Place, Walk, access, call, held, total},
+    access::{Access, Holder, LEVELS, Majors, NAME_LEN, Place, Walk, call, held, total, what},
     layout,
 };
 use aya_ebpf::{
@@ -156,7 +156,7 @@ pub extern "C" fn look_again(pid: u32) -> i32 {
     }
     known.held = devices & known.held;
     let process = Process { pid, started_ns: known.started_ns, comm: known.comm };
-    tell(&process, known.place, access::CLOSED, 0, gone);
+    tell(&process, known.place, what::CLOSED, 0, gone);
     if known.held == 0 {
         let _ = HOLDERS.remove(pid);
     }
@@ -192,7 +192,7 @@ pub fn forked(parent: u64, child: u64) -> Option<()> {
     let devices = unsafe { (*HOLDERS.get_ptr(pid)?).held };
     if task::pid(child)? != pid {
         count(total::FORKS);
-        hold(child, devices, access::INHERITED, 0);
+        hold(child, devices, what::INHERITED, 0);
     }
     Some(())
 }
@@ -208,7 +208,7 @@ pub fn became(task: u64) -> Option<()> {
         (*known).comm = process.comm;
         (*known).place
     };
-    tell(&process, place, access::RENAMED, 0, 0);
+    tell(&process, place, what::RENAMED, 0, 0);
     look_again(pid);
     Some(())
 }
@@ -225,7 +225,7 @@ pub fn ended(task: u64) -> Option<()> {
     // SAFETY: as in `hold_all`.
     let Holder { started_ns, held, place, comm, .. } = unsafe { *known };
     let process = Process { pid, started_ns, comm };
-    tell(&process, place, access::EXITED, 0, held);
+    tell(&process, place, what::EXITED, 0, held);
     let _ = HOLDERS.remove(pid);
     Some(())
 }
@@ -243,7 +243,7 @@ fn tell(process: &Process, place: u64, kind: u32, device: u32, held: u64) {
         held,
         took_ns: 0,
         pid: process.pid,
-        tid: if kind == access::OPENED { tid } else { process.pid },
+        tid: if kind == what::OPENED { tid } else { process.pid },
         call: call::OPEN,
         request: 0,
         command: 0,
@@ -290,7 +290,7 @@ fn tell_place(nodes: [u64; 2], place: u64) {
     let at = entry.as_mut_ptr();
     // SAFETY: the entry is of this size and for this program alone; a helper writes at most the size it is given.
     unsafe {
-        (*at).kind = access::PLACE;
+        (*at).kind = what::PLACE;
         (*at).reserved = 0;
         (*at).place = place;
         let mut hierarchy = 0;
@@ -384,7 +384,7 @@ fn take_step() -> Option<i32> {
         return Some(0);
     }
     if walk.held != 0 {
-        hold(walk.task, walk.held, access::FOUND, 0);
+        hold(walk.task, walk.held, what::FOUND, 0);
     }
     walk.processes += 1;
     let next: u64 = read(walk.task + field(layout::TASK_TASKS))?;

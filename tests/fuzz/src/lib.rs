@@ -17,6 +17,8 @@
 //! nothing of that, so their sources are compiled here as they stand, without the tracer.
 #![expect(unexpected_cfgs, reason = "the kernel room asks for the agent's feature `ebpf`")]
 
+#[path = "../../../agent/src/calls/mod.rs"]
+pub mod calls;
 #[path = "../../../agent/src/event/mod.rs"]
 pub mod event;
 #[path = "../../../agent/src/kernel/mod.rs"]

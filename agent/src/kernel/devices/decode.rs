@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use agent_ebpf::access::{
     Access, CallKey, CallStats, Holder as RawHolder, LEVELS, NAME_LEN, Place as RawPlace,
-    Slowest as RawSlowest, Thread, access, call,
+    Slowest as RawSlowest, Thread, call, what,
 };
 use bytes::Buf as _;
 
@@ -36,7 +36,7 @@ impl Frame {
 /// A record of the ring buffer.
 pub fn told(mut record: &[u8], frame: &Frame) -> Option<Told> {
     let kind = record.try_get_u32_ne().ok()?;
-    if kind == access::PLACE {
+    if kind == what::PLACE {
         return place(record).map(Told::Place);
     }
     if record.len() < size_of::<Access>() - 4 {
@@ -59,14 +59,14 @@ pub fn told(mut record: &[u8], frame: &Frame) -> Option<Told> {
     let failed =
         |failure| exact.zip(call).map(|(device, call)| Did::Failed { device, call, failure, took });
     let did = match kind {
-        access::OPENED => Did::Got(Way::Opened, got()),
-        access::INHERITED => Did::Got(Way::Inherited, got()),
-        access::FOUND => Did::Got(Way::Found, got()),
-        access::CLOSED => Did::Lost { held },
-        access::EXITED => Did::Ended,
-        access::FAILED => failed(Failure::Errno(-failure))?,
-        access::STATUS => failed(Failure::Status(failure.cast_unsigned()))?,
-        access::RENAMED => Did::Renamed,
+        what::OPENED => Did::Got(Way::Opened, got()),
+        what::INHERITED => Did::Got(Way::Inherited, got()),
+        what::FOUND => Did::Got(Way::Found, got()),
+        what::CLOSED => Did::Lost { held },
+        what::EXITED => Did::Ended,
+        what::FAILED => failed(Failure::Errno(-failure))?,
+        what::STATUS => failed(Failure::Status(failure.cast_unsigned()))?,
+        what::RENAMED => Did::Renamed,
         _ => return None,
     };
     let process = ProcessId { pid, started };

@@ -48,34 +48,31 @@ fn a_record_says_what_a_process_did() {
     let asked = Call::Ioctl { request: 0xc020_462a, command: 0x2080_0102 };
     let took = Duration::from_nanos(250);
     let failed = |failure| Some(Did::Failed { device: gpu, call: asked, failure, took });
+    check(&record(what::OPENED, GPU_1, 1 << 1, [0; 3], 0), Some(Did::Got(Way::Opened, vec![gpu])));
     check(
-        &record(access::OPENED, GPU_1, 1 << 1, [0; 3], 0),
-        Some(Did::Got(Way::Opened, vec![gpu])),
-    );
-    check(
-        &record(access::INHERITED, 0, two, [0; 3], 0),
+        &record(what::INHERITED, 0, two, [0; 3], 0),
         Some(Did::Got(Way::Inherited, vec![gpu, Device::Uvm])),
     );
-    check(&record(access::EXITED, 0, two, [0; 3], 0), Some(Did::Ended));
-    check(&record(access::CLOSED, 0, two, [0; 3], 0), Some(Did::Lost { held: two }));
-    check(&record(access::FAILED, GPU_1, 1 << 1, control, -5), failed(Failure::Errno(5)));
-    check(&record(access::STATUS, GPU_1, 1 << 1, control, 0xf), failed(Failure::Status(0xf)));
-    check(&record(access::RENAMED, 0, 0, [0; 3], 0), Some(Did::Renamed));
+    check(&record(what::EXITED, 0, two, [0; 3], 0), Some(Did::Ended));
+    check(&record(what::CLOSED, 0, two, [0; 3], 0), Some(Did::Lost { held: two }));
+    check(&record(what::FAILED, GPU_1, 1 << 1, control, -5), failed(Failure::Errno(5)));
+    check(&record(what::STATUS, GPU_1, 1 << 1, control, 0xf), failed(Failure::Status(0xf)));
+    check(&record(what::RENAMED, 0, 0, [0; 3], 0), Some(Did::Renamed));
 }
 
 #[test]
 fn a_capability_is_known_by_its_number_and_not_by_its_bit() {
-    let opened = record(access::OPENED, 235 << 20 | 12, 1 << held::CAPABILITIES, [0; 3], 0);
+    let opened = record(what::OPENED, (235 << 20) + 12, 1 << held::CAPABILITIES, [0; 3], 0);
     check(&opened, Some(Did::Got(Way::Opened, vec![Device::Capability(12)])));
 }
 
 #[test]
 fn what_is_no_record_is_none() {
     // A call on a device of somebody else's, a call and a kind that there are not.
-    check(&record(access::FAILED, 1 << 20 | 3, 0, [call::IOCTL, 1, 0], -5), None);
-    check(&record(access::FAILED, GPU_1, 0, [9, 0, 0], -5), None);
+    check(&record(what::FAILED, 1 << 20 | 3, 0, [call::IOCTL, 1, 0], -5), None);
+    check(&record(what::FAILED, GPU_1, 0, [9, 0, 0], -5), None);
     check(&record(99, GPU_1, 1, [0; 3], 0), None);
-    let whole = record(access::OPENED, GPU_1, 2, [0; 3], 0);
+    let whole = record(what::OPENED, GPU_1, 2, [0; 3], 0);
     for length in 0..whole.len() {
         check(&whole[..length], None);
     }
@@ -83,7 +80,7 @@ fn what_is_no_record_is_none() {
 
 #[test]
 fn a_place_has_the_names_of_both_hierarchies() {
-    let mut record = bytes(&[], &[access::PLACE, 0]);
+    let mut record = bytes(&[], &[what::PLACE, 0]);
     record.extend(bytes(&[77], &[]));
     let name = |name: &str| {
         let mut bytes = name.as_bytes().to_vec();

@@ -111,7 +111,7 @@ impl Tool for TraceDriverCalls {
         let complete = sleep(call, wait).await;
         let (after, mut inside) = read(&maps, window).await?;
         let elapsed = started.elapsed();
-        let mut calls = window::between(before, after);
+        let mut calls = window::between(&before, after);
         calls.retain(|it| wanted(it.process) && on(it.device));
         inside.retain(|it| wanted(it.process) && on(it.device));
         let now = SystemTime::now();

@@ -151,7 +151,7 @@ impl Node {
                 match maps.set_majors(now) {
                     Ok(()) => majors = now,
                     Err(error) => {
-                        tracing::warn!(%error, "The driver's new numbers are not known to the programs.")
+                        tracing::warn!(%error, "The driver's new numbers are not known to the programs.");
                     }
                 }
             }

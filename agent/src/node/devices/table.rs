@@ -16,7 +16,7 @@ use crate::{
 /// Processes that are remembered when they are gone: an Xid may name one that it killed.
 const GONE: usize = 256;
 /// How long a process that is gone is meant by its number. After that it may have been given again, to one that has nothing open.
-const LATELY: Duration = Duration::from_secs(60);
+const LATELY: Duration = Duration::from_mins(1);
 /// Places that are remembered: more than the kernel remembers to have told.
 const PLACES: usize = 4096;
 
@@ -190,7 +190,7 @@ mod tests {
     use crate::event::access::Way;
 
     const PYTHON: ProcessId = ProcessId { pid: 4711, started: Duration::from_secs(100) };
-    const AGAIN: ProcessId = ProcessId { pid: 4711, started: Duration::from_secs(900) };
+    const AGAIN: ProcessId = ProcessId { pid: 4711, started: Duration::from_mins(15) };
 
     fn time(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

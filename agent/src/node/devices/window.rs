@@ -9,7 +9,7 @@ use crate::{
 
 /// Calls by process, device and call that came back after `before` was read and before `after` was.
 #[must_use]
-pub fn between(before: Vec<Counted>, after: Vec<Counted>) -> Vec<Counted> {
+pub fn between(before: &[Counted], after: Vec<Counted>) -> Vec<Counted> {
     let key = |it: &Counted| -> (ProcessId, Device, Call) { (it.process, it.device, it.call) };
     let before: HashMap<_, CallStat> = before.iter().map(|it| (key(it), it.stat)).collect();
     let news = after.into_iter().map(|now| {
@@ -91,7 +91,7 @@ mod tests {
         let before = vec![counted(1, 10, 100), counted(2, 5, 50), counted(3, 9, 9)];
         let after =
             vec![counted(1, 14, 180), counted(2, 5, 50), counted(4, 3, 3), counted(3, 2, 2)];
-        let found = between(before, after);
+        let found = between(&before, after);
         // The third was forgotten and has begun anew.
         let expected = [counted(1, 4, 80), counted(4, 3, 3), counted(3, 2, 2)];
         assert_eq!(found, expected);
