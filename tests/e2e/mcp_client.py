@@ -14,6 +14,7 @@ import jsonschema
 from mcp import Client, StdioServerParameters
 
 ARGUMENTS = {
+    "trace_driver_calls": {"duration_s": 0},
     "watch_gpu_events": {"duration_s": 0},
     "get_gpu_inventory": {"detail": "full"},
     "get_gpu_processes": {"detail": "full"},
@@ -39,6 +40,10 @@ async def session(agent: str, simulator: str, mode: str) -> dict:
                 told.append(message)
 
             result = await client.call_tool(tool.name, ARGUMENTS.get(tool.name, {}), progress_callback=progress)
+            if tool.name == "trace_driver_calls" and result.is_error:
+                # There is no driver on a machine without GPUs.
+                assert "Next: " in result.content[0].text, result
+                continue
             assert not result.is_error, f"{tool.name}: {result.content[0].text}"
             jsonschema.validate(result.structured_content, tool.output_schema, cls=jsonschema.Draft202012Validator)
             assert result.structured_content["simulated"] is True, tool.name

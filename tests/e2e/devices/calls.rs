@@ -66,6 +66,47 @@ fn a_process_that_opens_calls_and_closes_is_told_with_its_counts() -> Result<()>
 }
 
 #[test]
+fn a_trace_has_every_call_by_its_name() -> Result<()> {
+    const TEST: &str = "devices::calls::a_trace_has_every_call_by_its_name";
+    if let Some(why) = unavailable() {
+        crate::skip(TEST, &why);
+        return Ok(());
+    }
+    let _quiet = quiet();
+    let stage = Stage::new()?;
+    let mut session = stage.session()?;
+    let mut actor = stage.actor()?;
+    actor.run("gpu = os.open(nvidia0, os.O_RDONLY); ask(gpu, 7)")?;
+    let arguments = json!({"duration_s": 2, "pid": actor.pid});
+    let call = json!({"name": "trace_driver_calls", "arguments": arguments});
+    let asked = session.agent.start("tools/call", &call)?;
+    // Answers come in the order of the questions where they take no time: the trace has begun.
+    session.agent.ask("get_agent_status", &json!({}))?;
+    actor.run("ask(gpu, 1000)")?;
+    let traced = session.agent.answer(asked)?["result"]["structuredContent"].take();
+    let (total, calls) = (&traced["total"], &traced["calls"]);
+    assert_eq!((&total["calls"], &total["errors"]), (&json!(1000), &json!(1000)), "{traced}");
+    assert_eq!((calls.as_array().map(Vec::len), &calls[0]["device"]), (Some(1), &json!("nvidia0")));
+    let name = calls[0]["call"].as_str().unwrap_or_default();
+    assert!(name.starts_with("NV_ESC_RM_CONTROL"), "{traced}");
+    assert_eq!(traced["callers"][0]["process"]["pid"], actor.pid, "{traced}");
+    let failure = &traced["failures"][0];
+    assert_eq!((&failure["errors"], &failure["failure"]), (&json!(1000), &json!("ENOTTY")));
+    let buckets = traced["histogram"].as_array().into_iter().flatten();
+    let all: u64 = buckets.filter_map(|bucket| bucket["calls"].as_u64()).sum();
+    assert_eq!(all, 1000, "{traced}");
+    assert!(traced["slowest"][0]["took_us"].is_u64() && traced["complete"] == true, "{traced}");
+    // All since the tracer came, of this process alone here: nobody else has such a device.
+    let device = |name: &str| {
+        let devices = traced["devices"].as_array().into_iter().flatten();
+        devices.clone().find(|device| device["device"] == name).cloned()
+    };
+    let gpu = device("nvidia0").unwrap_or_default();
+    assert!(gpu["ioctls"].as_u64() >= Some(1007) && gpu["opens"].as_u64() >= Some(1), "{traced}");
+    Ok(())
+}
+
+#[test]
 fn an_opening_that_fails_is_told_once_for_each_way_of_failing() -> Result<()> {
     const TEST: &str = "devices::calls::an_opening_that_fails_is_told_once_for_each_way_of_failing";
     if let Some(why) = unavailable() {

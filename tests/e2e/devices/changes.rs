@@ -260,12 +260,12 @@ fn a_capability_that_is_closed_leaves_nobody_behind() -> Result<()> {
     assert_eq!(
         session.told(pid)?,
         [
-            "gpu_open nvidia-cap1 opened",
+            "gpu_open nvidia-caps/nvidia-cap1 opened",
             "gpu_open nvidia0 opened",
-            "gpu_close nvidia-cap1",
+            "gpu_close nvidia-caps/nvidia-cap1",
             "gpu_close nvidia0",
-            "gpu_open nvidia-cap1 opened",
-            "gpu_close nvidia-cap1 exited"
+            "gpu_open nvidia-caps/nvidia-cap1 opened",
+            "gpu_close nvidia-caps/nvidia-cap1 exited"
         ]
     );
     assert_eq!(session.process(pid)?, Value::Null);

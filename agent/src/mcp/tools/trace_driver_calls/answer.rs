@@ -158,6 +158,7 @@ pub struct UnseenAnswer {
     calls: u64,
     /// Calls of which neither time nor result is known.
     threads: u64,
+    /// How often a process that holds a device could not be noted.
     processes: u64,
     events: u64,
 }
@@ -371,8 +372,8 @@ impl Answer for Traced {
         if calls + threads + processes + events > 0 {
             let _ = write!(
                 text,
-                "\nNot seen since the tracer came: {calls} calls are in the totals alone, {threads} were not followed, {processes} \
-                 processes, {events} events"
+                "\nNot seen since the tracer came: {calls} calls are in the totals alone, {threads} were not followed, {events} \
+                 events were lost, and {processes} times a process found no room"
             );
         }
         text
