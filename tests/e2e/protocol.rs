@@ -174,7 +174,7 @@ fn a_session_in_one_pipe_gets_every_answer_before_the_end() -> Result<()> {
         .collect::<Result<_>>()?;
     agent.close();
     for (id, tool) in ids.into_iter().zip(TOOLS) {
-        assert!(agent.answer(id)?["result"]["structuredContent"].is_object(), "{tool}");
+        assert!(agent.answer(id)?["result"]["content"].is_array(), "{tool}");
     }
     assert_eq!(agent.wait()?.code(), Some(0));
     Ok(())
