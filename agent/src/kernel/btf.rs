@@ -26,9 +26,13 @@ const READINGS: usize = 4;
 /// How many nameless structures are looked into at most; a kernel's have some dozens.
 const NAMELESS: usize = 1000;
 
+/// The magic number, the version and no flag, in this machine's byte order.
+const MAGIC: u32 = 0x0001_eb9f;
+
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FUNCTION: u32 = 12;
 
 /// What is wanted: of a structure or union the offset of a member, in bytes, or its own size where no member is named; of an
 /// enumeration the value of a name.
@@ -72,6 +76,53 @@ pub fn find(mut file: impl Read + Seek, wanted: &[Wanted]) -> Result<Vec<Option<
     Ok(search.found)
 }
 
+/// The numbers that types of functions have, in the order of `names`; `None` where this kernel has no such function.
+pub fn functions(mut file: impl Read + Seek, names: &[&str]) -> Result<Vec<Option<u32>>, Error> {
+    let [types, strings] = parts(&mut file)?;
+    let all = names.iter().copied().collect();
+    let places = places(&mut Pieces::new(&mut file, strings)?, all)?;
+    let mut found = vec![None; names.len()];
+    let mut types = Pieces::new(&mut file, types)?;
+    let mut this = 0;
+    while !types.ended() {
+        this += 1;
+        let [name, info, _] = types.numbers()?;
+        let (kind, count) = (info >> 24 & 0x1f, info & 0xffff);
+        if kind == KIND_FUNCTION {
+            let function = places.iter().find(|(_, place)| *place == Some(name));
+            let at = function.and_then(|(name, _)| names.iter().position(|it| it == name));
+            if let Some(at) = at {
+                found[at].get_or_insert(this);
+            }
+        }
+        types.skip(behind(kind, count)?)?;
+    }
+    Ok(found)
+}
+
+/// A file in which functions have the numbers that they have in the kernel's, and that has nothing else: for libraries that
+/// would read all of the kernel's.
+#[must_use]
+pub fn of_functions(functions: &[(&str, u32)]) -> Vec<u8> {
+    let mut names = vec![0];
+    let mut types = Vec::new();
+    let last = functions.iter().map(|(_, number)| *number).max().unwrap_or(0);
+    for this in 1..=last {
+        // A forward declaration of nothing stands for what is not there.
+        let mut entry = [0, 7 << 24, 0];
+        if let Some((name, _)) = functions.iter().find(|(_, number)| *number == this) {
+            entry = [u32::try_from(names.len()).unwrap_or(0), KIND_FUNCTION << 24, 1];
+            names.extend(name.bytes().chain([0]));
+        }
+        types.extend(entry.into_iter().flat_map(u32::to_ne_bytes));
+    }
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let (types_length, names_length) = (length(&types), length(&names));
+    let header = [MAGIC, 24, 0, types_length, types_length, names_length];
+    let header = header.into_iter().flat_map(u32::to_ne_bytes);
+    header.chain(types).chain(names).collect()
+}
+
 /// A part of the file: where it starts, and its length.
 type Part = (u32, u32);
 
@@ -80,8 +131,7 @@ fn parts(file: &mut impl Read) -> Result<[Part; 2], Error> {
     let mut bytes = [0; 24];
     file.read_exact(&mut bytes)?;
     let [magic, header, rest @ ..]: [u32; 6] = std::array::from_fn(|at| number(&bytes, at));
-    // The magic number, the version and no flag, in this machine's byte order.
-    if magic != 0x0001_eb9f {
+    if magic != MAGIC {
         return Err(Error::Malformed("another magic number, version or byte order"));
     }
     if header > LONGEST || rest.iter().any(|number| *number > LONGEST) {

@@ -98,6 +98,18 @@ fn an_enumerations_value_is_found_by_its_name() {
 }
 
 #[test]
+fn functions_have_their_numbers_in_the_small_file_too() {
+    let mut made = made();
+    let (open, ioctl) = (made.name("chrdev_open"), made.name("__x64_sys_ioctl"));
+    made.numbers(&[open, KIND_FUNCTION << 24, 4, ioctl, KIND_FUNCTION << 24, 4]);
+    let names = ["__x64_sys_ioctl", "absent", "chrdev_open", "outer"];
+    let found = functions(Cursor::new(made.bytes()), &names).unwrap();
+    assert_eq!(found, [Some(9), None, Some(8), None]);
+    let small = of_functions(&[("__x64_sys_ioctl", 9), ("chrdev_open", 8)]);
+    assert_eq!(functions(Cursor::new(small), &names).unwrap(), found);
+}
+
+#[test]
 fn of_two_structures_of_a_name_the_first_is_taken() {
     let mut made = made();
     let place = |made: &Made, name: &[u8]| {

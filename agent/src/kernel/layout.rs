@@ -14,7 +14,7 @@ use agent_ebpf::layout::{
 use super::btf::{self, Wanted};
 
 /// Where a kernel with type information has it.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Why the layout is not known.
 #[derive(Debug, thiserror::Error)]

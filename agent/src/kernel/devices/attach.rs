@@ -1,12 +1,18 @@
 //! Attaches device tracing by what the kernel offers: `fentry` and `fexit`, which cost other calls nothing, else the raw
 //! tracepoints of all system calls.
 
+use std::fs::File;
+
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, Endianness,
     programs::{FEntry, FExit, Program, ProgramError, RawTracePoint},
 };
 
-use crate::kernel::tracer::{TracerError, refused};
+use crate::kernel::{
+    btf,
+    layout::BTF,
+    tracer::{TracerError, refused},
+};
 
 /// Prefix of the functions behind system calls.
 #[cfg(target_arch = "aarch64")]
@@ -72,16 +78,37 @@ fn functions(programs: &mut Ebpf) -> Result<(), String> {
         ProgramError::LoadError { io_error, .. } => io_error.to_string(),
         _ => refused(error).to_string(),
     };
-    let btf = Btf::from_sys_fs().map_err(|error| refused(error).to_string())?;
+    let btf = numbers()?;
     for (program, function) in FUNCTIONS {
-        on_function(programs, program, function, &btf).map_err(words)?;
+        on_function(programs, program, &name(function), &btf).map_err(words)?;
     }
     for (program, function) in BESIDE {
-        if let Err(error) = on_function(programs, program, function, &btf) {
+        if let Err(error) = on_function(programs, program, &name(function), &btf) {
             tracing::debug!(program, %error, "A function of the kernel is not to be followed.");
         }
     }
     Ok(())
+}
+
+/// The numbers of the functions, as aya wants them. All of the kernel's types would take it some 25 MiB for a moment, half of
+/// what the pod has.
+fn numbers() -> Result<Btf, String> {
+    let names: Vec<String> =
+        FUNCTIONS.iter().chain(&BESIDE).map(|(_, function)| name(function)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let file = File::open(BTF).map_err(|error| format!("{BTF}: {error}"))?;
+    let found = btf::functions(file, &names).map_err(|error| format!("{BTF} {error}"))?;
+    let known = names.into_iter().zip(found).filter_map(|(name, number)| Some((name, number?)));
+    let known: Vec<(&str, u32)> = known.collect();
+    let small = btf::of_functions(&known);
+    Btf::parse(&small, Endianness::default()).map_err(|error| refused(error).to_string())
+}
+
+/// A function's name in this kernel.
+fn name(function: &str) -> String {
+    function
+        .strip_prefix(':')
+        .map_or_else(|| function.to_owned(), |call| format!("{SYSTEM_CALL}{call}"))
 }
 
 fn on_function(
@@ -90,12 +117,9 @@ fn on_function(
     function: &str,
     btf: &Btf,
 ) -> Result<(), ProgramError> {
-    let function = function
-        .strip_prefix(':')
-        .map_or_else(|| function.to_owned(), |call| format!("{SYSTEM_CALL}{call}"));
     match programs.program_mut(program) {
-        Some(Program::FEntry(entry)) => on_entry(entry, &function, btf),
-        Some(Program::FExit(exit)) => on_exit(exit, &function, btf),
+        Some(Program::FEntry(entry)) => on_entry(entry, function, btf),
+        Some(Program::FExit(exit)) => on_exit(exit, function, btf),
         _ => Err(ProgramError::NotLoaded),
     }
 }
