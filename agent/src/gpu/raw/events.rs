@@ -1,0 +1,71 @@
+//! NVML's event set.
+
+use std::mem::zeroed;
+
+use nvml_wrapper::{
+    Device, Nvml,
+    error::{NvmlError, nvml_sym, nvml_try},
+};
+use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t, nvmlEventTypeXidCriticalError};
+
+/// NVML's event set, registered for Xids. Lives as long as the process: freeing it could hang, and nothing would be won.
+#[derive(Debug)]
+pub struct XidEvents {
+    nvml: &'static Nvml,
+    set: nvmlEventSet_t,
+}
+
+// SAFETY: the set is a handle that NVML, which is thread-safe, resolves; it is bound to no thread and never freed.
+unsafe impl Send for XidEvents {}
+
+/// One Xid as NVML tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct XidEvent {
+    /// Which of the devices that were registered, by [`XidEvents::register`]'s tag.
+    pub device: usize,
+    pub code: u32,
+    /// MIG instances, where the driver can tell them.
+    pub gpu_instance: Option<u32>,
+    pub compute_instance: Option<u32>,
+}
+
+impl XidEvents {
+    /// `nvmlEventSetCreate`.
+    pub fn new(nvml: &'static Nvml) -> Result<Self, NvmlError> {
+        let call = nvml_sym(nvml.lib().nvmlEventSetCreate.as_ref())?;
+        let mut set = std::ptr::null_mut();
+        // SAFETY: one out-parameter of the type NVML writes.
+        nvml_try(unsafe { call(&raw mut set) })?;
+        Ok(Self { nvml, set })
+    }
+
+    /// `nvmlDeviceRegisterEvents` for Xids; returns what stands for the device in [`XidEvent::device`]. nvml-wrapper's
+    /// frees the whole set when one device refuses.
+    pub fn register(&self, device: &Device<'_>) -> Result<usize, NvmlError> {
+        let call = nvml_sym(self.nvml.lib().nvmlDeviceRegisterEvents.as_ref())?;
+        // SAFETY: handle and set both belong to this NVML.
+        nvml_try(unsafe { call(device.handle(), nvmlEventTypeXidCriticalError.into(), self.set) })?;
+        // SAFETY: only its address is taken, to tell devices apart.
+        Ok(unsafe { device.handle() }.addr())
+    }
+
+    /// `nvmlEventSetWait_v2`: the next Xid, or `None` when the time is over.
+    pub fn wait(&self, timeout_ms: u32) -> Result<Option<XidEvent>, NvmlError> {
+        let call = nvml_sym(self.nvml.lib().nvmlEventSetWait_v2.as_ref())?;
+        // SAFETY: plain numbers and a pointer, for all of which zero is a value.
+        let mut data: nvmlEventData_t = unsafe { zeroed() };
+        // SAFETY: the set belongs to this NVML, and data is the struct that version 2 writes.
+        match nvml_try(unsafe { call(self.set, &raw mut data, timeout_ms) }) {
+            Err(NvmlError::Timeout) => return Ok(None),
+            answer => answer?,
+        }
+        let instance = |id| (id != u32::MAX).then_some(id);
+        let xid = data.eventType & u64::from(nvmlEventTypeXidCriticalError) != 0;
+        Ok(xid.then(|| XidEvent {
+            device: data.device.addr(),
+            code: u32::try_from(data.eventData).unwrap_or(u32::MAX),
+            gpu_instance: instance(data.gpuInstanceId),
+            compute_instance: instance(data.computeInstanceId),
+        }))
+    }
+}

@@ -1,0 +1,69 @@
+//! The NVML calls that nvml-wrapper does not wrap: all of this room's `unsafe` but one symbol look-up.
+//!
+//! Each function takes its symbol through `.as_ref()`, so that a driver too old to have it is an error and not a panic,
+//! and each versioned struct carries the tag NVML expects: its size, and its version in the top byte.
+
+mod events;
+pub mod fields;
+mod health;
+mod processes;
+
+use nvml_wrapper::{
+    Device,
+    error::{NvmlError, nvml_sym, nvml_try},
+};
+use nvml_wrapper_sys::bindings::nvmlReturn_t;
+
+pub use events::{XidEvent, XidEvents};
+pub use health::{
+    Fabric, RemappedRows, clocks_event_reasons, fabric, margin_celsius, recovery_action,
+    remapped_rows,
+};
+pub use processes::{Listed, ProcessList, Sample, process_samples, processes};
+
+/// `NVML_STRUCT_VERSION` of nvml.h.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "no NVML struct is larger than 16 MiB: its size has 24 bits"
+)]
+const fn tag<T>(version: u32) -> u32 {
+    size_of::<T>() as u32 | version << 24
+}
+
+/// NVML's number for the architecture; nvml-wrapper refuses those newer than itself.
+pub fn architecture(device: &Device<'_>) -> Result<u32, NvmlError> {
+    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetArchitecture.as_ref())?;
+    let mut number = 0;
+    // SAFETY: one out-parameter of the type NVML writes; the handle belongs to this NVML.
+    nvml_try(unsafe { call(device.handle(), &raw mut number) })?;
+    Ok(number)
+}
+
+/// Lists are asked for with room for this many more than NVML said: they grow between two calls.
+const HEADROOM: usize = 64;
+/// No list of processes is longer; a driver that asks for more room is not obeyed.
+const MOST: usize = 1 << 16;
+
+/// A list that NVML writes, with room at first for [`HEADROOM`] and then for as many as it says there are, and more. One
+/// that outgrows its room eight times is [`NvmlError::InsufficientSize`].
+fn list_of<T: Copy>(
+    mut fill: impl FnMut(*mut u32, *mut T) -> nvmlReturn_t,
+) -> Result<Vec<T>, NvmlError> {
+    let mut room = HEADROOM;
+    for _ in 0..8 {
+        let mut list: Vec<T> = Vec::with_capacity(room);
+        let mut count = u32::try_from(room).unwrap_or(u32::MAX);
+        match nvml_try(fill(&raw mut count, list.as_mut_ptr())) {
+            Err(NvmlError::InsufficientSize(_)) => {
+                room = (count as usize).max(room).min(MOST) + HEADROOM;
+            }
+            Err(error) => return Err(error),
+            Ok(()) => {
+                // SAFETY: NVML has written as many as it says, and never more than there was room for.
+                unsafe { list.set_len((count as usize).min(room)) };
+                return Ok(list);
+            }
+        }
+    }
+    Err(NvmlError::InsufficientSize(None))
+}
