@@ -6,14 +6,15 @@
 //! names the instances. Driver 418+ (`nvmlEventSetWait_v2`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
 use nvml_wrapper::error::NvmlError;
 
 use super::{
-    GpuError, inventory, pci_address,
+    GpuError, Worker, inventory,
     raw::{XidEvent, XidEvents},
     reading::reason,
     worker::Session,
@@ -37,51 +38,56 @@ pub struct Told {
 #[derive(Debug)]
 pub struct Listener {
     events: XidEvents,
-    devices: BTreeMap<usize, Option<PciAddress>>,
-    /// GPUs that NVML counts.
-    pub gpu_count: u32,
+    /// By [`XidEvents::register`]'s tag: the GPU's index, and the address it had. Written by [`Listener::register`].
+    devices: Mutex<BTreeMap<usize, (u32, Option<PciAddress>)>>,
 }
 
 impl Listener {
-    /// Registers every GPU that lets itself be. One that refuses does not keep the others from being heard.
-    pub fn new(session: &Session<'_>) -> Result<Self, GpuError> {
-        let failed = |call| move |error: NvmlError| GpuError::Call { call, reason: reason(&error) };
-        let gpu_count = inventory::count(session)?;
-        let events = session
-            .progress
-            .during("nvmlEventSetCreate", || XidEvents::new(session.nvml))
-            .map_err(failed("nvmlEventSetCreate"))?;
-        let mut devices = BTreeMap::new();
+    /// Creates the event set, in which there is no GPU yet.
+    pub async fn new(gpu: &Worker) -> Result<Self, GpuError> {
+        let create = |session: &Session<'_>| {
+            let call = "nvmlEventSetCreate";
+            let events = session.progress.during(call, || XidEvents::new(session.loaded));
+            events.map_err(|error| GpuError::Call { call, reason: reason(&error) })
+        };
+        Ok(Self { events: gpu.ask(create).await?, devices: Mutex::default() })
+    }
+
+    /// Registers those GPUs that are not, and let themselves be: one that refuses or hangs does not keep the others from
+    /// being heard. How many are heard, of how many; why where it is none.
+    pub async fn register(self: &Arc<Self>, gpu: &Worker) -> Result<(usize, usize), GpuError> {
+        let names = gpu.names().await?;
+        let count = names.len();
+        let heard: BTreeSet<_> = self.lock().values().map(|(index, _)| *index).collect();
+        let missing = names.into_iter().filter(|name| !heard.contains(&name.index)).collect();
+        let listener = Arc::clone(self);
+        let register = move |session: &Session<'_>, index| {
+            let device = inventory::device(session.nvml, session, index)?;
+            let call = "nvmlDeviceRegisterEvents";
+            let tag = session.progress.during(call, || listener.events.register(&device));
+            tag.map_err(|error| GpuError::Call { call, reason: reason(&error) })
+        };
         let mut refused = None;
-        for index in 0..gpu_count {
-            let Ok(device) = inventory::device(session.nvml, session, index) else { continue };
-            let pci = session.progress.during("nvmlDeviceGetPciInfo_v3", || device.pci_info()).ok();
-            match session.progress.during("nvmlDeviceRegisterEvents", || events.register(&device)) {
-                Ok(tag) => {
-                    devices.insert(tag, pci.and_then(|pci| pci_address(&pci.bus_id)));
-                }
+        for (name, tag) in gpu.ask_each(missing, register).await {
+            match tag {
+                Ok(tag) => drop(self.lock().insert(tag, (name.index, name.pci))),
                 Err(error) => refused = Some(error),
             }
         }
-        match refused {
-            Some(error) if devices.is_empty() => Err(failed("nvmlDeviceRegisterEvents")(error)),
-            _ => Ok(Self { events, devices, gpu_count }),
-        }
-    }
-
-    /// How many GPUs are heard.
-    #[must_use]
-    pub fn heard(&self) -> usize {
-        self.devices.len()
+        let heard = self.lock().len();
+        refused.filter(|_| heard == 0).map_or(Ok((heard, count)), Err)
     }
 
     /// Waits and tells each Xid; returns why it ended. Blocks: for a thread of its own.
     pub fn run(&self, mut tell: impl FnMut(Told)) -> String {
         loop {
             match self.events.wait(WAIT_MS) {
+                Ok(None) if self.events.loaded.retired.load(Ordering::Relaxed) => {
+                    return "the driver was reloaded or upgraded".to_owned();
+                }
                 Ok(None) => {}
                 Ok(Some(XidEvent { device, code, gpu_instance, compute_instance })) => {
-                    let pci = self.devices.get(&device).copied().flatten();
+                    let pci = self.lock().get(&device).and_then(|(_, pci)| *pci);
                     let time = SystemTime::now();
                     tell(Told { time, pci, code, gpu_instance, compute_instance });
                 }
@@ -90,5 +96,9 @@ impl Listener {
                 Err(error) => return format!("nvmlEventSetWait_v2: {}", reason(&error)),
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, (u32, Option<PciAddress>)>> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

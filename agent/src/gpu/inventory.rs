@@ -118,13 +118,10 @@ pub fn name(device: &Device<'_>, index: u32, reader: &mut Reader<'_>) -> GpuName
     GpuName { index, pci: pci.and_then(|pci| pci_address(&pci.bus_id)), uuid, minor }
 }
 
-/// The GPUs, by every name they have.
-pub fn names(session: &Session<'_>) -> Result<Vec<GpuName>, GpuError> {
-    let name = |index| match device(session.nvml, session, index) {
-        Ok(device) => name(&device, index, &mut Reader::new(session.progress)),
-        Err(_) => GpuName { index, pci: None, uuid: None, minor: None },
-    };
-    Ok((0..count(session)?).map(name).collect())
+/// The names of one GPU.
+pub fn name_of(session: &Session<'_>, index: u32) -> Result<GpuName, GpuError> {
+    let device = device(session.nvml, session, index)?;
+    Ok(name(&device, index, &mut Reader::new(session.progress)))
 }
 
 /// Reads one GPU.

@@ -7,9 +7,12 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use nvml_wrapper::{Nvml, error::NvmlError};
+
+use super::reading;
 
 /// What `--nvml-mode` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +66,9 @@ pub enum Unavailable {
         /// The library that was found.
         library: String,
     },
-    /// The library is there and refuses to start. The driver is not loaded, does not fit it, or no device file is open to us.
-    #[error("NVML ({library}) does not start: {reason}")]
+    /// The library is there and refuses to start, or to go on. The driver is not loaded, does not fit it, or no device file is
+    /// open to us.
+    #[error("NVML ({library}) does not work: {reason}")]
     Init {
         /// The library that was loaded.
         library: String,
@@ -110,6 +114,8 @@ impl Unavailable {
 pub struct Loaded {
     pub nvml: Nvml,
     pub library: String,
+    /// Set once by who found that it no longer fits the driver; read by who uses it for longer than a question.
+    pub retired: AtomicBool,
 }
 
 /// Finds and starts NVML. `explicit` is `--nvml-library`; with it nothing else is tried.
@@ -127,8 +133,8 @@ pub fn load(mode: Mode, explicit: Option<&Path>) -> Result<Loaded, Unavailable> 
             Err(error) => {
                 return Err(Unavailable::Init {
                     library,
-                    remedy: init_remedy(&error),
-                    reason: error.to_string(),
+                    remedy: remedy(&error),
+                    reason: reading::reason(&error),
                 });
             }
         }
@@ -141,7 +147,9 @@ fn accept(mode: Mode, nvml: Nvml, library: String) -> Result<Loaded, Unavailable
     let simulator =
         unsafe { nvml.lib().__library.get::<unsafe extern "C" fn()>(SIMULATOR_MARKER) }.is_ok();
     let refused = match (mode, simulator) {
-        (Mode::Real, false) | (Mode::Simulated, true) => return Ok(Loaded { nvml, library }),
+        (Mode::Real, false) | (Mode::Simulated, true) => {
+            return Ok(Loaded { nvml, library, retired: AtomicBool::new(false) });
+        }
         (Mode::Real, true) => Unavailable::IsSimulator { library },
         (Mode::Simulated, false) => Unavailable::NotSimulator { library },
     };
@@ -172,7 +180,9 @@ fn candidates(mode: Mode, explicit: Option<&Path>) -> Vec<PathBuf> {
     }
 }
 
-fn init_remedy(error: &NvmlError) -> &'static str {
+/// What to do about an error that concerns the library as a whole.
+#[must_use]
+pub fn remedy(error: &NvmlError) -> &'static str {
     match error {
         NvmlError::DriverNotLoaded => {
             "The nvidia kernel module is not loaded on this node: see `dmesg | grep NVRM` and the driver's installer or the GPU Operator's driver pod."

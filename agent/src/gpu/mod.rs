@@ -1,7 +1,8 @@
 //! NVML: what the GPUs of this node are and how they are.
 //!
 //! - [`library`] finds `libnvidia-ml.so.1` and tells the simulator from the real one.
-//! - [`worker`] owns NVML on a thread of its own and answers with a deadline, because a sick driver hangs in calls.
+//! - [`worker`] owns NVML on threads of its own, one for each GPU, and answers with a deadline ([`lane`]), because a sick
+//!   driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
 //! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
@@ -12,6 +13,7 @@
 pub mod events;
 pub mod health;
 pub mod inventory;
+mod lane;
 pub mod library;
 pub mod pcie;
 pub mod processes;
@@ -42,6 +44,12 @@ pub enum GpuError {
         /// How long it had been in the driver when this answer was given.
         for_: Duration,
     },
+    /// Each call comes back in time, and all of them together do not. Ask for less, or later.
+    #[error("NVML has not answered in {} s, though each of its calls comes back", for_.as_secs())]
+    Slow {
+        /// How long the answer was waited for.
+        for_: Duration,
+    },
     /// NVML answered with an error that concerns the whole question.
     #[error("{call}: {reason}")]
     Call {
@@ -69,6 +77,9 @@ impl GpuError {
             Self::Hung { .. } => "Look at analyze_xid_errors for what happened before it (Xid 119 and 120 are a GSP that \
                                   does not answer). The call cannot be cancelled; a GPU reset or a reboot of the node ends it."
                 .to_owned(),
+            Self::Slow { .. } => "Ask again for one GPU. A driver that is slow for minutes is about to hang or works on a fault: see \
+                                  analyze_xid_errors."
+                .to_owned(),
             Self::Call { .. } => "Run `nvidia-smi -q` on the node to see whether the driver answers anybody; look at \
                                   analyze_xid_errors for a fault that explains it."
                 .to_owned(),
@@ -81,7 +92,7 @@ impl GpuError {
 }
 
 /// One GPU by any of its names. A GPU that fell off the bus keeps its PCI address only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuName {
     /// NVML's index, stable until the next driver load.
     pub index: u32,

@@ -1,152 +1,226 @@
-//! The one thread that calls NVML, and the deadline at which its callers stop waiting.
+//! Who calls NVML: a thread for what concerns the node, and one for each GPU, so that a GPU whose driver calls hang takes
+//! no other's answer with it.
 //!
-//! NVML has no timeouts and a call into a wedged driver cannot be cancelled. So calls are made here alone, callers wait
-//! for at most [`Worker::new`]'s deadline, and while a call is stuck nobody queues behind it: they are told which call
-//! it is and since when. When it does come back, the thread goes on as if nothing had happened.
+//! The library is loaded with the first question and again after a call that says it no longer fits: the driver was
+//! unloaded, or upgraded under the agent. Of GPUs the names are kept, which do not change while a library is loaded: one
+//! that no longer answers still has its address.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    time::{Duration, Instant, SystemTime},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use nvml_wrapper::Nvml;
-use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
+pub use super::lane::Progress;
 use super::{
-    GpuError,
+    GpuError, GpuName, inventory,
+    lane::Lane,
     library::{self, Loaded, Mode, Unavailable},
 };
 
-/// The handle that rooms outside hold. Cheap to clone; the thread ends with the process, never before.
+/// The handle that rooms outside hold. Cheap to clone; the threads end with the process, never before.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    /// Callers send, the thread receives. Unbounded: callers are few and each waits for its answer.
-    jobs: mpsc::Sender<Job>,
-    /// The thread writes before and after each NVML call, callers read when their deadline has passed.
-    progress: Progress,
+    node: Lane,
+    gpus: Arc<Mutex<BTreeMap<u32, Lane>>>,
+    library: Arc<Library>,
     deadline: Duration,
-    mode: Mode,
 }
 
-type Job = Box<dyn FnOnce(&mut Thread) + Send>;
-
-/// What the thread is doing, shared with whoever waits for it.
-#[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Mutex<Option<Current>>>);
-
-#[derive(Debug, Clone, Copy)]
-struct Current {
-    call: &'static str,
-    started: Instant,
-}
-
-/// What a job is given: a started NVML and the place to note each call.
+/// NVML as it is loaded.
 #[derive(Debug)]
-pub struct Session<'a> {
-    /// Never unloaded: nvmlShutdown can hang like any call, and the process ends without it.
-    pub nvml: &'static Nvml,
-    pub library: &'static str,
-    pub progress: &'a Progress,
-}
-
-/// Lives on the NVML thread only.
-struct Thread {
+struct Library {
     mode: Mode,
     explicit: Option<PathBuf>,
-    loaded: Option<&'static Loaded>,
-    progress: Progress,
+    /// Read by every thread, written by the node's thread when it loads and by any that finds it broken.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    loaded: Option<Arc<Loaded>>,
+    /// Broken ones, which a call may still be stuck in; those that nobody uses are shut down before the next is loaded.
+    retired: Vec<Arc<Loaded>>,
+    /// Of the loaded one's GPUs, those that have told address and UUID.
+    names: BTreeMap<u32, GpuName>,
+}
+
+/// What a question is given: a started NVML and the place to note each call.
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub nvml: &'a Nvml,
+    pub library: &'a str,
+    pub progress: &'a Progress,
+    /// What keeps the library loaded, for who uses it for longer than a question.
+    pub loaded: &'a Arc<Loaded>,
 }
 
 impl Worker {
-    /// Starts the thread, which at once loads NVML. `deadline` bounds every answer.
+    /// Starts the node's thread, which at once loads NVML. No call is waited for beyond `deadline`.
     #[must_use]
     pub fn new(mode: Mode, explicit: Option<PathBuf>, deadline: Duration) -> Self {
-        let (jobs, inbox) = mpsc::channel::<Job>();
-        let progress = Progress::default();
-        let mut thread = Thread { mode, explicit, loaded: None, progress: progress.clone() };
-        let spawned = std::thread::Builder::new().name("nvml".to_owned()).spawn(move || {
-            // The outcome is told to the first caller, who tries again.
-            let _ = thread.session();
-            for job in inbox {
-                job(&mut thread);
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "Cannot start the NVML thread; no NVML tool will answer.");
-        }
-        Self { jobs, progress, deadline, mode }
+        let library = Arc::new(Library { mode, explicit, state: Mutex::default() });
+        let worker = Self { node: Lane::start("nvml"), gpus: Arc::default(), library, deadline };
+        let first = Arc::clone(&worker.library);
+        // The outcome is told to the first caller, who tries again.
+        worker.node.order(move |progress| drop(first.load(progress)));
+        worker
     }
 
     /// Whether answers come from the simulator.
     #[must_use]
     pub fn simulated(&self) -> bool {
-        self.mode == Mode::Simulated
+        self.library.mode == Mode::Simulated
     }
 
-    /// Runs `job` on the NVML thread and waits for its answer until the deadline.
-    pub async fn ask<T, F>(&self, job: F) -> Result<T, GpuError>
+    /// Asks what concerns the node, or needs no GPU.
+    pub async fn ask<T, F>(&self, question: F) -> Result<T, GpuError>
     where
         T: Send + 'static,
         F: FnOnce(&Session<'_>) -> Result<T, GpuError> + Send + 'static,
     {
-        if let Some(hung) = self.progress.hung(self.deadline) {
-            return Err(hung);
+        let library = Arc::clone(&self.library);
+        let work =
+            move |progress: &Progress| library.answer(&library.load(progress)?, progress, question);
+        self.node.ask(self.deadline, work).await
+    }
+
+    /// Asks about one GPU, by NVML's index.
+    pub async fn ask_gpu<T, F>(&self, index: u32, question: F) -> Result<T, GpuError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session<'_>, u32) -> Result<T, GpuError> + Send + 'static,
+    {
+        let loaded = self.library.lock().loaded.clone();
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => self.ask(|session| Ok(Arc::clone(session.loaded))).await?,
+        };
+        let library = Arc::clone(&self.library);
+        let work = move |progress: &Progress| {
+            library.answer(&loaded, progress, |session| question(session, index))
+        };
+        self.lane(index).ask(self.deadline, work).await
+    }
+
+    /// Asks the same about each of these GPUs, of all at once; the answers in their order.
+    pub async fn ask_each<T, F>(
+        &self,
+        names: Vec<GpuName>,
+        question: F,
+    ) -> Vec<(GpuName, Result<T, GpuError>)>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Session<'_>, u32) -> Result<T, GpuError> + Clone + Send + 'static,
+    {
+        let mut asked = JoinSet::new();
+        for name in names {
+            let (worker, question) = (self.clone(), question.clone());
+            asked.spawn(async move {
+                let answer = worker.ask_gpu(name.index, question).await;
+                (name, answer)
+            });
         }
-        let (answer, wait) = oneshot::channel();
-        let job: Job = Box::new(move |thread| {
-            // A caller that has given up is not waited for: do not bother the driver for it.
-            if !answer.is_closed() {
-                let _ = answer.send(thread.session().and_then(|session| job(&session)));
+        let mut answers = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            answers.extend(answer.ok());
+        }
+        answers.sort_by_key(|(name, _)| name.index);
+        answers
+    }
+
+    /// The node's GPUs, by every name they have. Those that NVML counts are there in any case; one that does not tell its
+    /// names, and has not before, has its index alone.
+    pub async fn names(&self) -> Result<Vec<GpuName>, GpuError> {
+        let count = match self.ask(inventory::count).await {
+            Ok(count) => count,
+            Err(error) => {
+                // The node's thread may be stuck while GPUs answer.
+                let known: Vec<_> = self.library.lock().names.values().cloned().collect();
+                let hung = matches!(error, GpuError::Hung { .. } | GpuError::Slow { .. });
+                return if hung && !known.is_empty() { Ok(known) } else { Err(error) };
             }
-        });
-        if self.jobs.send(job).is_err() {
-            return Err(Unavailable::Starting.into());
+        };
+        let known = self.library.lock().names.clone();
+        let name =
+            |index| known.get(&index).cloned().unwrap_or(GpuName { index, ..GpuName::default() });
+        let names: Vec<_> = (0..count).map(name).collect();
+        let unknown = names.iter().filter(|name| name.pci.is_none()).cloned().collect();
+        let told = self.ask_each(unknown, inventory::name_of).await;
+        let mut names = names;
+        for (GpuName { index, .. }, name) in told {
+            if let (Ok(name), Some(place)) = (name, names.get_mut(index as usize)) {
+                if name.pci.is_some() && name.uuid.is_some() {
+                    self.library.lock().names.insert(index, name.clone());
+                }
+                *place = name;
+            }
         }
-        match tokio::time::timeout(self.deadline, wait).await {
-            Ok(Ok(answer)) => answer,
-            // The thread died in the job: a panic, which the log holds.
-            Ok(Err(_)) => Err(GpuError::Call {
-                call: "NVML",
-                reason: "the question made the agent's NVML thread fail; see its log".to_owned(),
-            }),
-            Err(_) => Err(self
-                .progress
-                .hung(Duration::ZERO)
-                .unwrap_or(GpuError::Unavailable(Unavailable::Starting))),
-        }
+        Ok(names)
+    }
+
+    fn lane(&self, index: u32) -> Lane {
+        let mut gpus = self.gpus.lock().unwrap_or_else(PoisonError::into_inner);
+        gpus.entry(index).or_insert_with(|| Lane::start(&format!("nvml-gpu{index}"))).clone()
     }
 }
 
-impl Thread {
-    fn session(&mut self) -> Result<Session<'_>, GpuError> {
-        if self.loaded.is_none() {
-            let load = || library::load(self.mode, self.explicit.as_deref());
-            self.loaded = Some(Box::leak(Box::new(self.progress.during("nvmlInit", load)?)));
+impl Library {
+    /// The library, loaded if it is not. On the node's thread alone, so that a start that hangs holds up no other.
+    fn load(&self, progress: &Progress) -> Result<Arc<Loaded>, GpuError> {
+        if let Some(loaded) = &self.lock().loaded {
+            return Ok(Arc::clone(loaded));
         }
-        let Loaded { nvml, library } = self.loaded.ok_or(Unavailable::Starting)?;
-        Ok(Session { nvml, library, progress: &self.progress })
-    }
-}
-
-impl Progress {
-    /// Notes that `call` is being made while `work` runs.
-    pub fn during<T>(&self, call: &'static str, work: impl FnOnce() -> T) -> T {
-        *self.lock() = Some(Current { call, started: Instant::now() });
-        let answer = work();
-        *self.lock() = None;
-        answer
+        self.shut_down_retired(progress);
+        let load = || library::load(self.mode, self.explicit.as_deref());
+        let loaded = Arc::new(progress.note("nvmlInit", load)?);
+        self.lock().loaded = Some(Arc::clone(&loaded));
+        Ok(loaded)
     }
 
-    /// The call that has been running for longer than `limit`, as the error its callers get.
-    fn hung(&self, limit: Duration) -> Option<GpuError> {
-        let Current { call, started } = (*self.lock())?;
-        let for_ = started.elapsed();
-        let since = SystemTime::now().checked_sub(for_).unwrap_or(SystemTime::UNIX_EPOCH);
-        (for_ >= limit).then_some(GpuError::Hung { call, since, for_ })
+    fn answer<T>(
+        &self,
+        loaded: &Arc<Loaded>,
+        progress: &Progress,
+        question: impl FnOnce(&Session<'_>) -> Result<T, GpuError>,
+    ) -> Result<T, GpuError> {
+        let Loaded { nvml, library, retired: _ } = &**loaded;
+        let answer = question(&Session { nvml, library, progress, loaded });
+        let Some((reason, remedy)) = progress.broken() else { return answer };
+        self.retire(loaded);
+        Err(Unavailable::Init { library: library.clone(), reason, remedy }.into())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whatever was loaded before a driver was unloaded or upgraded has to be loaded anew.
+    fn retire(&self, broken: &Arc<Loaded>) {
+        let mut state = self.lock();
+        if let Some(loaded) = state.loaded.take_if(|loaded| Arc::ptr_eq(loaded, broken)) {
+            loaded.retired.store(true, Ordering::Relaxed);
+            state.retired.push(loaded);
+            state.names.clear();
+        }
+    }
+
+    /// Unloads what nobody uses any more: a library of the same name would not be read from disk again.
+    fn shut_down_retired(&self, progress: &Progress) {
+        let retired = std::mem::take(&mut self.lock().retired);
+        for library in retired {
+            match Arc::try_unwrap(library) {
+                Ok(Loaded { nvml, .. }) => {
+                    if let Err(error) = progress.note("nvmlShutdown", || nvml.shutdown()) {
+                        tracing::debug!(%error, "NVML that no longer fits its driver does not end well.");
+                    }
+                }
+                Err(in_use) => self.lock().retired.push(in_use),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

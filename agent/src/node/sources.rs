@@ -12,7 +12,10 @@ use tokio::sync::oneshot;
 use super::Node;
 use crate::{
     event::{Origin, Report, Source, What},
-    gpu::events::{Listener, Told},
+    gpu::{
+        GpuError,
+        events::{Listener, Told},
+    },
     kernel::{
         DriverXid, Heard, replay,
         source::{State, heard_counter},
@@ -33,8 +36,11 @@ impl Node {
         let node = Arc::clone(self);
         tokio::spawn(async move {
             loop {
-                let (reason, remedy) = match node.gpu.ask(Listener::new).await {
-                    Ok(listener) => (node.listen(listener).await, AGAIN_SOON.to_owned()),
+                let (reason, remedy) = match Listener::new(&node.gpu).await {
+                    Ok(listener) => match node.listen(Arc::new(listener)).await {
+                        Ok(ended) => (ended, AGAIN_SOON.to_owned()),
+                        Err(error) => (error.to_string(), error.remedy()),
+                    },
                     Err(error) => (error.to_string(), error.remedy()),
                 };
                 node.sources.set(Source::Nvml, State::Unavailable { reason, remedy });
@@ -43,25 +49,41 @@ impl Node {
         });
     }
 
-    /// Listens on a thread of its own, because the wait is in the driver; why it has ended.
-    async fn listen(self: &Arc<Self>, listener: Listener) -> String {
-        let heard =
-            format!("Xids of {} of {} GPUs, by number", listener.heard(), listener.gpu_count);
+    /// Listens on a thread of its own, because the wait is in the driver; why it has ended. GPUs that do not let themselves
+    /// be registered are asked again.
+    async fn listen(self: &Arc<Self>, listener: Arc<Listener>) -> Result<String, GpuError> {
         let (count, counter) = heard_counter();
-        self.sources.live(Source::Nvml, heard, counter);
-        let node = Arc::clone(self);
-        let (tell, told) = oneshot::channel();
+        let mut heard = listener.register(&self.gpu).await?;
+        let live = |(heard, of)| {
+            let how = format!("Xids of {heard} of {of} GPUs, by number");
+            self.sources.live(Source::Nvml, how, Arc::clone(&counter));
+        };
+        live(heard);
+        let (node, listening) = (Arc::clone(self), Arc::clone(&listener));
+        let (tell, mut told) = oneshot::channel();
         let thread = std::thread::Builder::new().name("nvml-events".to_owned()).spawn(move || {
-            let ended = listener.run(|told| {
+            let ended = listening.run(|told| {
                 count.fetch_add(1, Ordering::Relaxed);
                 node.hear_number(told);
             });
             // Nobody waits any more: the process ends.
             let _ = tell.send(ended);
         });
-        match thread {
-            Ok(_) => told.await.unwrap_or_else(|_| "its thread has ended".to_owned()),
-            Err(error) => format!("cannot start a thread: {error}"),
+        if let Err(error) = thread {
+            return Ok(format!("cannot start a thread: {error}"));
+        }
+        loop {
+            tokio::select! {
+                ended = &mut told => return Ok(ended.unwrap_or_else(|_| "its thread has ended".to_owned())),
+                () = tokio::time::sleep(AGAIN), if heard.0 < heard.1 => {
+                    if let Ok(now) = listener.register(&self.gpu).await
+                        && now != heard
+                    {
+                        heard = now;
+                        live(heard);
+                    }
+                }
+            }
         }
     }
 

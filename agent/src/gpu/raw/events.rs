@@ -1,22 +1,27 @@
 //! NVML's event set.
 
-use std::mem::zeroed;
+use std::{mem::zeroed, sync::Arc};
 
 use nvml_wrapper::{
-    Device, Nvml,
+    Device,
     error::{NvmlError, nvml_sym, nvml_try},
 };
 use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t, nvmlEventTypeXidCriticalError};
 
-/// NVML's event set, registered for Xids. Lives as long as the process: freeing it could hang, and nothing would be won.
+use crate::gpu::library::Loaded;
+
+/// NVML's event set, registered for Xids. Never freed: that could hang, and nvmlShutdown takes it along.
 #[derive(Debug)]
 pub struct XidEvents {
-    nvml: &'static Nvml,
+    /// Keeps the library loaded for as long as the set is there.
+    pub loaded: Arc<Loaded>,
     set: nvmlEventSet_t,
 }
 
 // SAFETY: the set is a handle that NVML, which is thread-safe, resolves; it is bound to no thread and never freed.
 unsafe impl Send for XidEvents {}
+// SAFETY: as above: devices may be registered while another thread waits.
+unsafe impl Sync for XidEvents {}
 
 /// One Xid as NVML tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,18 +36,18 @@ pub struct XidEvent {
 
 impl XidEvents {
     /// `nvmlEventSetCreate`.
-    pub fn new(nvml: &'static Nvml) -> Result<Self, NvmlError> {
-        let call = nvml_sym(nvml.lib().nvmlEventSetCreate.as_ref())?;
+    pub fn new(loaded: &Arc<Loaded>) -> Result<Self, NvmlError> {
+        let call = nvml_sym(loaded.nvml.lib().nvmlEventSetCreate.as_ref())?;
         let mut set = std::ptr::null_mut();
         // SAFETY: one out-parameter of the type NVML writes.
         nvml_try(unsafe { call(&raw mut set) })?;
-        Ok(Self { nvml, set })
+        Ok(Self { loaded: Arc::clone(loaded), set })
     }
 
     /// `nvmlDeviceRegisterEvents` for Xids; returns what stands for the device in [`XidEvent::device`]. nvml-wrapper's
     /// frees the whole set when one device refuses.
     pub fn register(&self, device: &Device<'_>) -> Result<usize, NvmlError> {
-        let call = nvml_sym(self.nvml.lib().nvmlDeviceRegisterEvents.as_ref())?;
+        let call = nvml_sym(self.loaded.nvml.lib().nvmlDeviceRegisterEvents.as_ref())?;
         // SAFETY: handle and set both belong to this NVML.
         nvml_try(unsafe { call(device.handle(), nvmlEventTypeXidCriticalError.into(), self.set) })?;
         // SAFETY: only its address is taken, to tell devices apart.
@@ -51,7 +56,7 @@ impl XidEvents {
 
     /// `nvmlEventSetWait_v2`: the next Xid, or `None` when the time is over.
     pub fn wait(&self, timeout_ms: u32) -> Result<Option<XidEvent>, NvmlError> {
-        let call = nvml_sym(self.nvml.lib().nvmlEventSetWait_v2.as_ref())?;
+        let call = nvml_sym(self.loaded.nvml.lib().nvmlEventSetWait_v2.as_ref())?;
         // SAFETY: plain numbers and a pointer, for all of which zero is a value.
         let mut data: nvmlEventData_t = unsafe { zeroed() };
         // SAFETY: the set belongs to this NVML, and data is the struct that version 2 writes.

@@ -45,10 +45,8 @@ impl Tool for GetGpuHealth {
             node.journal.groups().into_iter().filter(|group| verdict_of(group).is_some()).collect();
         let mut gpus = Vec::new();
         let mut not_read = Vec::new();
-        for name in names {
-            let index = name.index;
-            let read = node.gpu.ask(move |session| health::vitals(session, index)).await;
-            not_read.extend(read.as_ref().ok().and_then(|(_, vitals)| unread(index, vitals)));
+        for (name, read) in node.gpu.ask_each(names, health::vitals).await {
+            not_read.extend(read.as_ref().ok().and_then(|(_, vitals)| unread(name.index, vitals)));
             let about = |group: &Group| name.pci.is_some() && group.key.pci == name.pci;
             let own: Vec<Group> = faults.iter().filter(|group| about(group)).cloned().collect();
             faults.retain(|group| !about(group));

@@ -127,9 +127,8 @@ impl Tool for GetGpuInventory {
     async fn call(node: &Node, input: GpuAndDetail, _: &Call) -> Result<Inventory, Refusal> {
         let driver = node.gpu.ask(inventory::driver).await?;
         let mut gpus = Vec::new();
-        for name in select::gpus(node, input.gpu.as_ref()).await? {
-            let index = name.index;
-            let gpu = node.gpu.ask(move |session| inventory::gpu(session, index)).await;
+        let names = select::gpus(node, input.gpu.as_ref()).await?;
+        for (name, gpu) in node.gpu.ask_each(names, inventory::gpu).await {
             gpus.push(gpu.map_or_else(
                 |error| GpuAnswer::failed(name, &error),
                 |gpu| GpuAnswer::of(gpu, input.detail),

@@ -49,6 +49,7 @@ use crate::{
         self, GpuError, GpuName,
         processes::{self, GpuProcesses},
         reading::Absent,
+        worker::Session,
     },
     kernel::privileges,
     mcp::{
@@ -97,21 +98,24 @@ impl Tool for GetGpuProcesses {
         let (names, gpu) = asked(node, input.gpu.as_ref()).await?;
         let node_pids = privileges::in_initial_pid_namespace();
         let (mut read, mut gpus) = (Vec::new(), Vec::new());
-        for name in names.iter().flatten() {
-            let index = name.index;
-            match node.gpu.ask(move |session| processes::processes(session, index, node_pids)).await
-            {
+        let question =
+            move |session: &Session<'_>, index| processes::processes(session, index, node_pids);
+        let (names, unasked) = match names {
+            Ok(names) => (names, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        for (name, gpu) in node.gpu.ask_each(names, question).await {
+            match gpu {
                 Ok(gpu) => {
                     gpus.push(GpuAnswer::of(&gpu, input.detail));
                     read.push(gpu);
                 }
-                Err(error) => gpus.push(GpuAnswer::failed(name, &error)),
+                Err(error) => gpus.push(GpuAnswer::failed(&name, &error)),
             }
         }
         node.sources.settled().await;
         let holders = node.holders();
-        let (nvml, ebpf) =
-            (ViewAnswer::nvml(names.err()), ViewAnswer::ebpf(holders.as_ref().err()));
+        let (nvml, ebpf) = (ViewAnswer::nvml(unasked), ViewAnswer::ebpf(holders.as_ref().err()));
         if !nvml.live && !ebpf.live {
             return Err(neither(&nvml, &ebpf));
         }

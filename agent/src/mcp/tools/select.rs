@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     event::{Cursor, Pod},
-    gpu::{self, GpuError, GpuName, inventory},
+    gpu::{self, GpuError, GpuName},
     mcp::{render, tool::Refusal},
     node::Node,
     xid::PciAddress,
@@ -113,7 +113,7 @@ fn point(text: &str, now: SystemTime) -> Option<SystemTime> {
 
 /// The GPUs that are asked about: all, or the one that is named.
 pub async fn gpus(node: &Node, wanted: Option<&GpuArgument>) -> Result<Vec<GpuName>, GpuError> {
-    let names = node.gpu.ask(inventory::names).await?;
+    let names = node.gpu.names().await?;
     let Some(wanted) = wanted.map(GpuArgument::text) else { return Ok(names) };
     if let Some(name) = names.iter().find(|name| name.matches(&wanted)) {
         return Ok(vec![name.clone()]);

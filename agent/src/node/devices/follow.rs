@@ -169,7 +169,7 @@ impl Node {
             return;
         }
         self.devices.pods.kubelet_said(kubelet::list(&socket).await);
-        let Ok(gpus) = self.gpu.ask(inventory::names).await else { return };
+        let Ok(gpus) = self.gpu.names().await else { return };
         for name in &gpus {
             let uids = name.minor.map(|minor| self.devices.state().computing(minor));
             let uids = uids.unwrap_or_default();
@@ -217,7 +217,7 @@ impl Node {
     /// Finds out which GPU has which minor number: from NVML, else from what the driver shows in `/proc`.
     async fn find_gpus(&self) {
         let mut gpus = gpus_of_proc(&self.devices.root);
-        if let Ok(names) = self.gpu.ask(inventory::names).await {
+        if let Ok(names) = self.gpu.names().await {
             gpus.extend(names.into_iter().filter_map(|name| name.minor.zip(name.pci)));
         }
         self.devices.state().gpus = gpus;

@@ -1,0 +1,308 @@
+//! A thread that calls NVML, and the deadline at which its callers stop waiting.
+//!
+//! NVML has no timeouts and a call into a wedged driver cannot be cancelled. So calls are made here alone, callers wait
+//! until one call has lasted for longer than the deadline, and while it is stuck nobody queues behind it: they are told
+//! which call it is and since when. When it does come back, the rest of the question is not asked, for nobody waits for
+//! it any more, and the thread goes on as if nothing had happened.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use nvml_wrapper::error::NvmlError;
+use tokio::sync::oneshot;
+
+use super::{
+    GpuError,
+    library::{self, Unavailable},
+    reading::reason,
+};
+
+/// A driver that answers each call in time can still be too slow for a question of many.
+const SLOWEST: Duration = Duration::from_secs(30);
+
+/// One thread and the way to it. The thread ends when this is dropped and its last call has come back.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// Callers send, the thread receives. Unbounded: callers are few and each waits for its answer.
+    jobs: mpsc::Sender<Job>,
+    /// The thread writes before and after each NVML call, callers read when their deadline has passed.
+    progress: Progress,
+}
+
+struct Job {
+    /// Cleared when the caller is gone.
+    wanted: Wanted,
+    work: Box<dyn FnOnce(&Progress) + Send>,
+}
+
+/// Whether somebody waits for an answer: the caller has one half, whose end ends it.
+#[derive(Debug, Clone)]
+struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The caller's half.
+struct Waiting(Wanted);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// What the thread is doing, shared with whoever waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Mutex<State>>);
+
+/// Why a library is of no use any more, and what to do.
+pub type Broken = (String, &'static str);
+
+#[derive(Debug, Default)]
+struct State {
+    current: Option<(&'static str, Instant)>,
+    /// Of the job under way.
+    wanted: Option<Wanted>,
+    /// Set by a call of the job under way after which the library has to be loaded again: why, and what to do.
+    broken: Option<Broken>,
+}
+
+impl Lane {
+    #[must_use]
+    pub fn start(name: &str) -> Self {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let progress = Progress::default();
+        let own = progress.clone();
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            for Job { wanted, work } in inbox {
+                // A caller that has given up is not waited for: do not bother the driver for it.
+                if wanted.is() {
+                    *own.lock() = State { wanted: Some(wanted), ..State::default() };
+                    // One that fails has been logged, and its caller told by the answer that does not come.
+                    let _ = catch_unwind(AssertUnwindSafe(|| work(&own)));
+                }
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "Cannot start a thread for NVML; what it is asked has no answer.");
+        }
+        Self { jobs, progress }
+    }
+
+    /// Has the thread do `work`, for which nobody waits.
+    pub fn order(&self, work: impl FnOnce(&Progress) + Send + 'static) {
+        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+        // The thread could not be started, which was logged.
+        let _ = self.jobs.send(Job { wanted, work: Box::new(work) });
+    }
+
+    /// Has the thread do `work`, and waits for its answer until one of its calls has lasted for longer than `deadline`.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        work: impl FnOnce(&Progress) -> Result<T, GpuError> + Send + 'static,
+    ) -> Result<T, GpuError> {
+        if let Some(hung) = self.progress.hung(deadline) {
+            return Err(hung);
+        }
+        let (answer, mut wait) = oneshot::channel();
+        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+        let _waiting = Waiting(wanted.clone());
+        let work = Box::new(move |progress: &Progress| {
+            // Nobody receives where the caller has gone meanwhile.
+            let _ = answer.send(work(progress));
+        });
+        if self.jobs.send(Job { wanted, work }).is_err() {
+            return Err(Unavailable::Starting.into());
+        }
+        let asked = Instant::now();
+        loop {
+            match tokio::time::timeout(self.progress.left(deadline), &mut wait).await {
+                Ok(Ok(answer)) => return answer,
+                // A panic, which the log holds.
+                Ok(Err(_)) => {
+                    return Err(GpuError::Call {
+                        call: "NVML",
+                        reason: "the question made the agent's NVML thread fail; see its log"
+                            .to_owned(),
+                    });
+                }
+                Err(_) => {
+                    if let Some(hung) = self.progress.hung(deadline) {
+                        return Err(hung);
+                    }
+                    if asked.elapsed() >= SLOWEST {
+                        return Err(GpuError::Slow { for_: asked.elapsed() });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// Notes that `call` is being made while `work` runs. Where nobody waits any more it is not made.
+    pub fn during<T>(
+        &self,
+        call: &'static str,
+        work: impl FnOnce() -> Result<T, NvmlError>,
+    ) -> Result<T, NvmlError> {
+        if !self.lock().is_wanted() {
+            return Err(NvmlError::Timeout);
+        }
+        let answer = self.note(call, work);
+        if let Err(error) = &answer
+            && no_longer_fits(error)
+        {
+            self.lock().broken = Some((reason(error), library::remedy(error)));
+        }
+        answer
+    }
+
+    /// Notes that `call` is being made while `work` runs, whatever it gives.
+    pub fn note<T>(&self, call: &'static str, work: impl FnOnce() -> T) -> T {
+        self.lock().current = Some((call, Instant::now()));
+        let answer = work();
+        self.lock().current = None;
+        answer
+    }
+
+    /// Why the library has to be loaded again, where a call of this job has said so.
+    #[must_use]
+    pub fn broken(&self) -> Option<Broken> {
+        self.lock().broken.take()
+    }
+
+    /// The call that has been running for longer than `limit`, as the error its callers get.
+    fn hung(&self, limit: Duration) -> Option<GpuError> {
+        let (call, started) = self.lock().current?;
+        let for_ = started.elapsed();
+        let since = SystemTime::now().checked_sub(for_).unwrap_or(SystemTime::UNIX_EPOCH);
+        (for_ >= limit).then_some(GpuError::Hung { call, since, for_ })
+    }
+
+    /// How long to wait until the call under way has lasted for `limit`.
+    fn left(&self, limit: Duration) -> Duration {
+        let lasted = self.lock().current.map_or(Duration::ZERO, |(_, started)| started.elapsed());
+        limit.saturating_sub(lasted).max(Duration::from_millis(1))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_wanted(&self) -> bool {
+        self.wanted.as_ref().is_none_or(Wanted::is)
+    }
+}
+
+/// The driver was unloaded, or another version of it loaded, under the library.
+fn no_longer_fits(error: &NvmlError) -> bool {
+    matches!(
+        error,
+        NvmlError::Uninitialized | NvmlError::DriverNotLoaded | NvmlError::LibRmVersionMismatch
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    /// Long for a call that answers, short for one that never does.
+    const DEADLINE: Duration = Duration::from_millis(200);
+
+    fn made(progress: &Progress, call: &'static str) -> Result<(), GpuError> {
+        progress
+            .during(call, || Ok(()))
+            .map_err(|error| GpuError::Call { call, reason: reason(&error) })
+    }
+
+    #[tokio::test]
+    async fn a_call_that_hangs_is_named_and_what_was_to_follow_it_is_not_called() {
+        let lane = Lane::start("test");
+        let (release, stuck) = mpsc::channel::<()>();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let question = move |progress: &Progress| {
+            let hang = || Ok(stuck.recv().is_ok());
+            let _ = progress.during("nvmlDeviceGetTemperature", hang);
+            let _ = progress.during("nvmlDeviceGetPowerUsage", || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+            Ok(())
+        };
+        for answer in [
+            lane.ask(DEADLINE, question).await,
+            // Nobody queues behind it.
+            lane.ask(DEADLINE, |progress| made(progress, "nvmlDeviceGetName")).await,
+        ] {
+            let Err(GpuError::Hung { call, .. }) = answer else { panic!("{answer:?}") };
+            assert_eq!(call, "nvmlDeviceGetTemperature");
+        }
+        release.send(()).unwrap();
+        while lane.progress.hung(Duration::ZERO).is_some() {
+            tokio::task::yield_now().await;
+        }
+        lane.ask(DEADLINE, |progress| made(progress, "nvmlDeviceGetName")).await.unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_slow_driver_is_waited_for_as_long_as_each_call_comes_back() {
+        let call = |progress: &Progress| {
+            for _ in 0..4 {
+                let slow = || {
+                    std::thread::sleep(DEADLINE / 3);
+                    Ok(())
+                };
+                let _ = progress.during("nvmlDeviceGetName", slow);
+            }
+            Ok(42)
+        };
+        assert_eq!(Lane::start("test").ask(DEADLINE, call).await.unwrap(), 42);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_panics_is_answered_and_so_is_the_next() {
+        let lane = Lane::start("test");
+        let panics = |_: &Progress| -> Result<(), GpuError> { panic!("on purpose") };
+        let answer = lane.ask(DEADLINE, panics).await;
+        assert!(matches!(answer, Err(GpuError::Call { .. })), "{answer:?}");
+        lane.ask(DEADLINE, |_| Ok(())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_error_that_says_the_library_no_longer_fits_is_kept_for_one_question() {
+        let lane = Lane::start("test");
+        let gone = |progress: &Progress| {
+            let _ = progress.during("nvmlDeviceGetName", || -> Result<(), _> {
+                Err(NvmlError::LibRmVersionMismatch)
+            });
+            let _ = progress.during("nvmlDeviceGetUUID", || Ok(()));
+            Ok(progress.broken())
+        };
+        let (_, remedy) = lane.ask(DEADLINE, gone).await.unwrap().unwrap();
+        assert!(remedy.contains("upgraded"), "{remedy}");
+        let other = |progress: &Progress| {
+            let lost = || -> Result<(), _> { Err(NvmlError::GpuLost) };
+            let _ = progress.during("nvmlDeviceGetName", lost);
+            Ok(progress.broken())
+        };
+        assert_eq!(lane.ask(DEADLINE, other).await.unwrap(), None);
+    }
+}
