@@ -6,7 +6,7 @@ use nvml_wrapper::{
 };
 
 use super::{
-    GpuError, GpuName, pci_address,
+    GpuError, GpuName, device_files, pci_address,
     pcie::PcieLink,
     raw,
     reading::{Absent, Reader, reason},
@@ -104,10 +104,11 @@ pub fn device<'n>(
     index: u32,
 ) -> Result<Device<'n>, GpuError> {
     let call = "nvmlDeviceGetHandleByIndex_v2";
-    session
-        .progress
-        .during(call, || nvml.device_by_index(index))
-        .map_err(|error| GpuError::Call { call, reason: reason(&error) })
+    session.progress.during(call, || nvml.device_by_index(index)).map_err(|error| {
+        let reason = device_files::refusal(&error)
+            .map_or_else(|| reason(&error), |(why, remedy)| format!("{why}. {remedy}"));
+        GpuError::Call { call, reason }
+    })
 }
 
 /// The names of one GPU, as far as it still tells them.

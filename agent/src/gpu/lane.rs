@@ -21,7 +21,6 @@ use tokio::sync::oneshot;
 use super::{
     GpuError,
     library::{self, Unavailable},
-    reading::reason,
 };
 
 /// A driver that answers each call in time can still be too slow for a question of many.
@@ -66,7 +65,7 @@ impl Drop for Waiting {
 pub struct Progress(Arc<Mutex<State>>);
 
 /// Why a library is of no use any more, and what to do.
-pub type Broken = (String, &'static str);
+pub type Broken = (String, String);
 
 #[derive(Debug, Default)]
 struct State {
@@ -164,7 +163,7 @@ impl Progress {
         if let Err(error) = &answer
             && no_longer_fits(error)
         {
-            self.lock().broken = Some((reason(error), library::remedy(error)));
+            self.lock().broken = Some(library::sickness(error));
         }
         answer
     }
@@ -228,7 +227,7 @@ mod tests {
     fn made(progress: &Progress, call: &'static str) -> Result<(), GpuError> {
         progress
             .during(call, || Ok(()))
-            .map_err(|error| GpuError::Call { call, reason: reason(&error) })
+            .map_err(|error| GpuError::Call { call, reason: error.to_string() })
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 
 use nvml_wrapper::{Nvml, error::NvmlError};
 
-use super::reading;
+use super::{device_files, reading};
 
 /// What `--nvml-mode` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub enum Unavailable {
         /// NVML's own words.
         reason: String,
         /// What to do about that reason.
-        remedy: &'static str,
+        remedy: String,
     },
     /// `nvmlInit` was called and has not returned.
     #[error("NVML is still starting")]
@@ -103,7 +103,7 @@ impl Unavailable {
                 "Pass --nvml-library with the simulator that `cargo xtask build` makes (target/sim/libnvidia-ml.so.1), or --nvml-mode real."
                     .to_owned()
             }
-            Self::Init { remedy, .. } => (*remedy).to_owned(),
+            Self::Init { remedy, .. } => remedy.clone(),
             Self::Starting => "Ask again in a few seconds; nvmlInit takes seconds on a node without persistence mode.".to_owned(),
         }
     }
@@ -131,11 +131,8 @@ pub fn load(mode: Mode, explicit: Option<&Path>) -> Result<Loaded, Unavailable> 
                 searched.push(library);
             }
             Err(error) => {
-                return Err(Unavailable::Init {
-                    library,
-                    remedy: remedy(&error),
-                    reason: reading::reason(&error),
-                });
+                let (reason, remedy) = sickness(&error);
+                return Err(Unavailable::Init { library, reason, remedy });
             }
         }
     }
@@ -180,9 +177,14 @@ fn candidates(mode: Mode, explicit: Option<&Path>) -> Vec<PathBuf> {
     }
 }
 
-/// What to do about an error that concerns the library as a whole.
+/// What an error says that concerns the library as a whole, and what to do.
 #[must_use]
-pub fn remedy(error: &NvmlError) -> &'static str {
+pub fn sickness(error: &NvmlError) -> (String, String) {
+    device_files::refusal(error)
+        .unwrap_or_else(|| (reading::reason(error), remedy(error).to_owned()))
+}
+
+fn remedy(error: &NvmlError) -> &'static str {
     match error {
         NvmlError::DriverNotLoaded => {
             "The nvidia kernel module is not loaded on this node: see `dmesg | grep NVRM` and the driver's installer or the GPU Operator's driver pod."

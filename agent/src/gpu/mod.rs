@@ -10,6 +10,7 @@
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
+mod device_files;
 pub mod events;
 pub mod health;
 pub mod inventory;
