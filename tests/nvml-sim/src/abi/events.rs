@@ -22,7 +22,7 @@ export! {
     device fn nvmlDeviceGetSupportedEventTypes((_, _), types: Out<u64>) { types.set(events::SUPPORTED) }
 
     device fn nvmlDeviceRegisterEvents((session, gpu), types: u64, set: SetHandle) {
-        session.event_sets.get(handle::event_set(set)?)?.register(gpu.index, types)
+        session.event_sets.get(handle::event_set(set)?)?.register(gpu.place, types)
     }
 
     /// Blocks up to `timeout_ms` in a condition variable.
@@ -30,9 +30,10 @@ export! {
         session, set: SetHandle, data: Out<sys::nvmlEventData_t>, timeout_ms: u32,
     ) {
         let set = session.event_sets.get(handle::event_set(set)?)?;
-        let event = set.wait(&session.node.events, Duration::from_millis(timeout_ms.into()))?;
+        let plan = || session.now().node.events.clone();
+        let event = set.wait(plan, Duration::from_millis(timeout_ms.into()))?;
         data.set(sys::nvmlEventData_t {
-            device: handle::device(event.gpu),
+            device: handle::device(session.node.index_of(event.gpu)?),
             eventType: event.kind,
             eventData: event.data,
             gpuInstanceId: NO_INSTANCE,

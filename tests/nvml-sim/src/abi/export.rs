@@ -1,7 +1,8 @@
 //! What every exported function does before and after its own work.
 //!
-//! In this order: the call is traced; no session is `UNINITIALIZED`; a null pointer, a text that is not UTF-8 or a handle that is none is
-//! `INVALID_ARGUMENT`; the faults of the scenario strike; a lost GPU is `GPU_IS_LOST`; then the function's body answers.
+//! In this order: the call is traced; no session is `UNINITIALIZED`; a null pointer, a text that is not UTF-8 or a handle
+//! that is none is `INVALID_ARGUMENT`; the faults of the scenario strike, those of the node and then those of the GPU; a
+//! lost GPU is `GPU_IS_LOST`; then the function's body answers, of the node as it is by then.
 //! A panic anywhere becomes `UNKNOWN` instead of unwinding into C.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,8 +84,8 @@ macro_rules! export {
         export!(@item [$($meta)*] $name() ($($arg: $shape),*) () {
             let session = $crate::engine::library::LIBRARY.session()?;
             export!(@adopt $($arg: $shape),*);
-            session.node.driver.faults.strike(stringify!($name))?;
-            let $session = &*session;
+            let session = session.through_driver(stringify!($name))?;
+            let $session = &session;
             $body
         });
     };
@@ -94,21 +95,22 @@ macro_rules! export {
         {
             let session = $crate::engine::library::LIBRARY.session()?;
             export!(@adopt $($arg: $shape,)* found: $crate::abi::args::Out<nvml_wrapper_sys::bindings::nvmlDevice_t>);
-            session.node.driver.faults.strike(stringify!($name))?;
-            let $session = &*session;
+            let session = session.through_driver(stringify!($name))?;
+            let $session = &session;
             let gpu: &$crate::engine::gpu::Gpu = $body?;
-            session.reach(gpu, stringify!($name))?;
-            found.set($crate::abi::handle::of_gpu(gpu))
+            let index = gpu.index;
+            session.clone().through_gpu(stringify!($name), index)?;
+            found.set($crate::abi::handle::device(index))
         });
     };
     (@device [$($meta:tt)*] $name:ident(($session:tt, $gpu:tt) $(, $arg:ident: $shape:ty)*) $body:block) => {
         export!(@item [$($meta)*] $name(device: nvml_wrapper_sys::bindings::nvmlDevice_t) ($($arg: $shape),*) () {
             let session = $crate::engine::library::LIBRARY.session()?;
             export!(@adopt $($arg: $shape),*);
-            let gpu = $crate::abi::handle::gpu(&session.node, device)?;
-            session.reach(gpu, stringify!($name))?;
-            let $session = &*session;
-            let $gpu = gpu;
+            let index = $crate::abi::handle::gpu(&session.node, device)?.index;
+            let session = session.through_driver(stringify!($name))?.through_gpu(stringify!($name), index)?;
+            let $session = &session;
+            let $gpu = session.node.by_index(index)?;
             $body
         });
     };
@@ -116,9 +118,10 @@ macro_rules! export {
         export!(@item [$($meta)*] $name(device: nvml_wrapper_sys::bindings::nvmlDevice_t) ($($arg: $shape),*) () {
             let session = $crate::engine::library::LIBRARY.session()?;
             export!(@adopt $($arg: $shape),*);
+            let index = $crate::abi::handle::part(&session.node, device)?.0.index;
+            let session = session.through_driver(stringify!($name))?.through_gpu(stringify!($name), index)?;
             let (gpu, mig) = $crate::abi::handle::part(&session.node, device)?;
-            session.reach(gpu, stringify!($name))?;
-            let ($session, $gpu, $mig) = (&*session, gpu, mig);
+            let ($session, $gpu, $mig) = (&session, gpu, mig);
             $body
         });
     };

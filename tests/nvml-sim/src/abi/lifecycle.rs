@@ -10,13 +10,13 @@ use crate::engine::code::{self, Code};
 use crate::engine::library::LIBRARY;
 
 export! {
-    library fn nvmlInit_v2(library) { library.init("nvmlInit_v2", &exports) }
+    library fn nvmlInit_v2(library) { library.init("nvmlInit_v2", exports) }
 
     /// What `nvmlInit_v2` was called before NVML 5; today's library has both.
-    library fn nvmlInit(library) { library.init("nvmlInit", &exports) }
+    library fn nvmlInit(library) { library.init("nvmlInit", exports) }
 
     /// The flags (no GPUs needed, attach to none) change nothing here.
-    library fn nvmlInitWithFlags(library, _flags: u32) { library.init("nvmlInitWithFlags", &exports) }
+    library fn nvmlInitWithFlags(library, _flags: u32) { library.init("nvmlInitWithFlags", exports) }
 
     session fn nvmlShutdown(_) { LIBRARY.shutdown() }
 

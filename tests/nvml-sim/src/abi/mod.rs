@@ -54,8 +54,15 @@ pub fn symbols() -> impl Iterator<Item = &'static str> {
     GROUPS.iter().copied().flatten().map(|(symbol, _)| *symbol)
 }
 
-/// Whether there is such a function, and a scenario may name it in the faults of this subject.
+/// Whether there is such a function, and a scenario may name it in the faults of this subject. A name that ends in a star
+/// stands for all functions that begin so; in the node's faults for those about a GPU too.
 #[must_use]
 pub fn exports(symbol: &str, subject: Subject) -> bool {
-    GROUPS.iter().copied().flatten().any(|(known, kind)| *known == symbol && kind.is_about(subject))
+    let mut known = GROUPS.iter().copied().flatten();
+    match symbol.strip_suffix('*') {
+        None => known.any(|(known, kind)| *known == symbol && kind.is_about(subject)),
+        Some(beginning) => known.any(|(known, kind)| {
+            known.starts_with(beginning) && (subject == Subject::Node || kind.is_about(subject))
+        }),
+    }
 }

@@ -1,7 +1,7 @@
 //! Events: what the scenario has planned, and the sets through which clients wait for it.
 //!
-//! An event is due a time after its GPU was registered with a set, and every set gets it once. So a test that
-//! registers and waits sees the same in every run, whatever happened before.
+//! An event is due a time after its GPU was registered with a set, or after it came into the scenario if that is later,
+//! and every set gets it once. So a test that registers and waits sees the same in every run, whatever happened before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use nvml_wrapper_sys::bindings as sys;
 use serde::Deserialize;
 
 use super::code::Code;
+use super::watch::LOOK_EVERY;
 
 named! {
     EventKind: u32 {
@@ -47,7 +48,8 @@ pub struct EventForm {
 }
 
 impl EventForm {
-    pub fn plan(self, gpus: usize) -> Result<PlannedEvent, String> {
+    /// The event with its place in the list.
+    pub fn plan(self, number: usize, gpus: usize) -> Result<PlannedEvent, String> {
         let Self { gpu, xid, kind, data, after_ms } = self;
         if usize::try_from(gpu).is_ok_and(|gpu| gpu >= gpus) {
             return Err(format!("gpu = {gpu}, but there are {gpus} GPUs"));
@@ -60,12 +62,15 @@ impl EventForm {
         Ok(PlannedEvent {
             event: Event { gpu, kind: kind.into(), data },
             after: Duration::from_millis(after_ms),
+            added: None,
+            number,
         })
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// Its place in the scenario, which is not always its index in NVML.
     pub gpu: u32,
     /// One `nvmlEventType…` bit.
     pub kind: u64,
@@ -76,8 +81,31 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedEvent {
     pub event: Event,
-    /// From the registration of its GPU with a set.
+    /// From the registration of its GPU with a set, or from `added` if that is later.
     pub after: Duration,
+    /// When it came into a scenario that clients had open already; [`succeed`] says so.
+    pub added: Option<Instant>,
+    /// What tells it from an equal one, and what a set remembers of it; [`succeed`] keeps it.
+    pub number: usize,
+}
+
+/// Makes `plan`, which was just read, the successor of `old`: an event that stood there already stays the same event,
+/// which the sets that had it do not get again; any other is new.
+pub fn succeed(plan: &mut [PlannedEvent], old: &[PlannedEvent]) {
+    let now = Instant::now();
+    let mut known: Vec<&PlannedEvent> = old.iter().collect();
+    let mut unused = old.iter().map(|planned| planned.number + 1).max().unwrap_or(0);
+    for planned in plan {
+        let same =
+            |known: &&PlannedEvent| (known.event, known.after) == (planned.event, planned.after);
+        if let Some(position) = known.iter().position(same) {
+            let known = known.remove(position);
+            (planned.added, planned.number) = (known.added, known.number);
+        } else {
+            (planned.added, planned.number) = (Some(now), unused);
+            unused += 1;
+        }
+    }
 }
 
 /// The sets that are open, by the number their handle carries.
@@ -128,7 +156,7 @@ pub struct EventSet {
 struct SetState {
     closed: bool,
     registered: BTreeMap<u32, Registration>,
-    /// Positions in the plan.
+    /// By their numbers.
     delivered: BTreeSet<usize>,
 }
 
@@ -152,8 +180,13 @@ impl EventSet {
         Ok(())
     }
 
-    /// Blocks until an event is due that nobody had from this set, or the time is over. No lock is held meanwhile.
-    pub fn wait(&self, plan: &[PlannedEvent], timeout: Duration) -> Result<Event, Code> {
+    /// Blocks until an event is due that nobody had from this set, or the time is over. No lock is held meanwhile but
+    /// while `plan` says what is planned now, which it is asked time and again.
+    pub fn wait(
+        &self,
+        plan: impl Fn() -> Vec<PlannedEvent>,
+        timeout: Duration,
+    ) -> Result<Event, Code> {
         let deadline = Instant::now() + timeout;
         let mut state = lock(&self.state);
         loop {
@@ -161,17 +194,18 @@ impl EventSet {
                 return Err(Code::UNINITIALIZED);
             }
             let now = Instant::now();
-            let next = state.next(plan);
-            if let Some((due, position)) = next
+            let plan = plan();
+            let next = state.next(&plan);
+            if let Some((due, planned)) = next
                 && due <= now
             {
-                state.delivered.insert(position);
-                return Ok(plan[position].event);
+                state.delivered.insert(planned.number);
+                return Ok(planned.event);
             }
             if now >= deadline {
                 return Err(Code::TIMEOUT);
             }
-            let until = next.map_or(deadline, |(due, _)| due.min(deadline));
+            let until = next.map_or(deadline, |(due, _)| due.min(deadline)).min(now + LOOK_EVERY);
             let waited = self.changed.wait_timeout(state, until - now);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -185,15 +219,15 @@ impl EventSet {
 
 impl SetState {
     /// The first event of the plan that is registered for and not delivered, and when it is due.
-    fn next(&self, plan: &[PlannedEvent]) -> Option<(Instant, usize)> {
-        let open =
-            plan.iter().enumerate().filter(|(position, _)| !self.delivered.contains(position));
-        open.filter_map(|(position, planned)| {
+    fn next<'a>(&self, plan: &'a [PlannedEvent]) -> Option<(Instant, &'a PlannedEvent)> {
+        let open = plan.iter().filter(|planned| !self.delivered.contains(&planned.number));
+        open.filter_map(|planned| {
             let registration = self.registered.get(&planned.event.gpu)?;
-            (registration.types & planned.event.kind != 0)
-                .then(|| (registration.since + planned.after, position))
+            let since =
+                planned.added.map_or(registration.since, |added| added.max(registration.since));
+            (registration.types & planned.event.kind != 0).then(|| (since + planned.after, planned))
         })
-        .min()
+        .min_by_key(|(due, planned)| (*due, planned.number))
     }
 }
 
@@ -211,24 +245,26 @@ mod tests {
     const XID: u64 = sys::nvmlEventTypeXidCriticalError as u64;
     const LONG: Duration = Duration::from_secs(10);
 
-    fn xid(gpu: u32, data: u64, after_ms: u64) -> PlannedEvent {
+    fn xid(number: usize, gpu: u32, data: u64, after_ms: u64) -> PlannedEvent {
         PlannedEvent {
             event: Event { gpu, kind: XID, data },
             after: Duration::from_millis(after_ms),
+            added: None,
+            number,
         }
     }
 
     #[test]
     fn each_set_gets_an_event_once_and_in_order_of_time() {
-        let plan = [xid(0, 79, 20), xid(1, 48, 0), xid(2, 31, 0)];
+        let plan = [xid(0, 0, 79, 20), xid(1, 1, 48, 0), xid(2, 2, 31, 0)];
         let (first, second) = (EventSet::default(), EventSet::default());
         for set in [&first, &second] {
             set.register(0, XID).unwrap();
             set.register(1, XID).unwrap();
-            assert_eq!(set.wait(&plan, LONG), Ok(plan[1].event));
-            assert_eq!(set.wait(&plan, LONG), Ok(plan[0].event));
+            assert_eq!(set.wait(|| plan.to_vec(), LONG), Ok(plan[1].event));
+            assert_eq!(set.wait(|| plan.to_vec(), LONG), Ok(plan[0].event));
             assert_eq!(
-                set.wait(&plan, Duration::from_millis(1)),
+                set.wait(|| plan.to_vec(), Duration::from_millis(1)),
                 Err(Code::TIMEOUT),
                 "GPU 2 is not registered"
             );
@@ -236,12 +272,30 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_stays_in_the_plan_does_not_come_again() {
+        let set = EventSet::default();
+        set.register(0, XID).unwrap();
+        let old = [xid(0, 0, 31, 0), xid(1, 0, 79, 3_600_000)];
+        assert_eq!(set.wait(|| old.to_vec(), LONG), Ok(old[0].event));
+        // One more like the first, before it; the second is due sooner.
+        let mut new = [xid(0, 0, 31, 0), xid(1, 0, 31, 0), xid(2, 0, 79, 0)];
+        succeed(&mut new, &old);
+        assert_eq!(new.map(|planned| planned.added.is_some()), [false, true, true]);
+        assert_eq!(set.wait(|| new.to_vec(), LONG).map(|event| event.data), Ok(31));
+        assert_eq!(set.wait(|| new.to_vec(), LONG).map(|event| event.data), Ok(79));
+        assert_eq!(set.wait(|| new.to_vec(), Duration::ZERO), Err(Code::TIMEOUT));
+    }
+
+    #[test]
     fn types_not_asked_for_are_not_delivered() {
         let set = EventSet::default();
         set.register(0, sys::nvmlEventTypeClock.into()).unwrap();
-        assert_eq!(set.wait(&[xid(0, 79, 0)], Duration::ZERO), Err(Code::TIMEOUT));
+        assert_eq!(set.wait(|| vec![xid(0, 0, 79, 0)], Duration::ZERO), Err(Code::TIMEOUT));
         set.register(0, XID).unwrap();
-        assert_eq!(set.wait(&[xid(0, 79, 0)], Duration::ZERO).map(|event| event.data), Ok(79));
+        assert_eq!(
+            set.wait(|| vec![xid(0, 0, 79, 0)], Duration::ZERO).map(|event| event.data),
+            Ok(79)
+        );
         assert_eq!(set.register(0, 1 << 40), Err(Code::NOT_SUPPORTED));
     }
 
@@ -251,9 +305,9 @@ mod tests {
         let number = sets.create();
         let set = sets.get(number).unwrap();
         let start = Instant::now();
-        assert_eq!(set.wait(&[], Duration::from_millis(40)), Err(Code::TIMEOUT));
+        assert_eq!(set.wait(Vec::new, Duration::from_millis(40)), Err(Code::TIMEOUT));
         assert!(start.elapsed() >= Duration::from_millis(40));
-        let waiting = thread::spawn(move || set.wait(&[], LONG));
+        let waiting = thread::spawn(move || set.wait(Vec::new, LONG));
         sets.free(number).unwrap();
         assert_eq!(waiting.join().unwrap(), Err(Code::UNINITIALIZED));
         assert_eq!(sets.free(number), Err(Code::INVALID_ARGUMENT));

@@ -14,3 +14,4 @@ pub mod profile;
 pub mod reading;
 pub mod scenario;
 pub mod trace;
+pub mod watch;

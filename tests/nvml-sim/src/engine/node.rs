@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::code::Code;
-use super::events::PlannedEvent;
+use super::events::{self, PlannedEvent};
 use super::faults::{Exports, Faults, Subject};
 use super::gpu::Gpu;
 use super::gpu::identity::PciAddress;
@@ -50,7 +50,7 @@ impl Node {
         driver: Driver,
         mut gpus: Vec<Gpu>,
         events: Vec<PlannedEvent>,
-        exports: &Exports<'_>,
+        exports: Exports,
     ) -> Result<Self, Error> {
         let stray = |faults: &Faults, subject, place: &str| match faults.stray(subject, exports) {
             Some(symbol) => {
@@ -62,7 +62,7 @@ impl Node {
         };
         stray(&driver.faults, Subject::Node, "[node]")?;
         for (index, gpu) in (0_u32..).zip(&mut gpus) {
-            gpu.index = index;
+            (gpu.index, gpu.place) = (index, index);
             let (device, identity) = (gpu.pci.device_id, &mut gpu.identity);
             if identity.uuid.is_empty() {
                 identity.uuid = format!("GPU-{device:08x}-0000-4000-8000-{index:012x}");
@@ -107,7 +107,29 @@ impl Node {
                 return wrong(format!("nvlink.links.{link} is no link of this board"));
             }
         }
+        gpus.retain(|gpu| !gpu.removed);
+        for (index, gpu) in (0_u32..).zip(&mut gpus) {
+            gpu.index = index;
+        }
         Ok(Self { driver, gpus, events })
+    }
+
+    /// This node, just read, as those see it who have the library open since it was `old`. What a driver finds out when
+    /// it is loaded stays: which GPUs there are, and their order. One that is there no longer is lost, one that has come
+    /// is seen after the next `nvmlInit`.
+    #[must_use]
+    pub fn after(mut self, old: &Self) -> Self {
+        let mut read = std::mem::take(&mut self.gpus);
+        self.gpus = old
+            .gpus
+            .iter()
+            .map(|old| match read.iter().position(|gpu| gpu.place == old.place) {
+                Some(position) => Gpu { index: old.index, ..read.swap_remove(position) },
+                None => Gpu { lost: true, ..old.clone() },
+            })
+            .collect();
+        events::succeed(&mut self.events, &old.events);
+        self
     }
 
     #[must_use]
@@ -121,6 +143,11 @@ impl Node {
             .ok()
             .and_then(|index| self.gpus.get(index))
             .ok_or(Code::INVALID_ARGUMENT)
+    }
+
+    /// The index of the GPU that has this place in the scenario.
+    pub fn index_of(&self, place: u32) -> Result<u32, Code> {
+        self.find(|gpu| gpu.place == place).map(|gpu| gpu.index)
     }
 
     pub fn by_uuid(&self, uuid: &str) -> Result<&Gpu, Code> {
@@ -157,7 +184,7 @@ mod tests {
     use crate::engine::scenario;
 
     fn node(text: &str) -> Result<Node, String> {
-        scenario::from_text(text, Path::new("."), &|_, _| true).map_err(|error| error.to_string())
+        scenario::from_text(text, Path::new("."), |_, _| true).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -194,6 +221,25 @@ mod tests {
             let message = node(&format!("profile = 'h100'\n{text}")).unwrap_err();
             assert!(message.contains(reason), "{message}");
         }
+    }
+
+    #[test]
+    fn a_removed_gpu_is_not_counted_and_to_those_who_had_it_lost() {
+        let removed = "profile = 'h100'\ngpus = 3\n[[gpu]]\nindex = 1\nremoved = true";
+        let fresh = node(removed).unwrap();
+        let uuids = |node: &Node| {
+            node.gpus.iter().map(|gpu| (gpu.index, gpu.place, gpu.lost)).collect::<Vec<_>>()
+        };
+        assert_eq!(uuids(&fresh), [(0, 0, false), (1, 2, false)]);
+        assert_eq!((fresh.index_of(2), fresh.index_of(1)), (Ok(1), Err(Code::NOT_FOUND)));
+        let whole = node("profile = 'h100'\ngpus = 3").unwrap();
+        let open = node(removed).unwrap().after(&whole);
+        assert_eq!(uuids(&open), [(0, 0, false), (1, 1, true), (2, 2, false)]);
+        // It comes back, and so does one that was never counted; only the first is seen.
+        let open = node("profile = 'h100'\ngpus = 4").unwrap().after(&open);
+        assert_eq!(open.gpus, whole.gpus);
+        let fewer = node("profile = 'h100'\ngpus = 1").unwrap().after(&open);
+        assert_eq!(uuids(&fewer), [(0, 0, false), (1, 1, true), (2, 2, true)]);
     }
 
     #[test]

@@ -43,8 +43,7 @@ impl Profile {
                 ),
             ));
         }
-        let text = fs::read_to_string(&path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = fs::read_to_string(&path).map_err(|source| Error::unreadable(&path, source))?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -68,7 +67,7 @@ mod tests {
         assert_eq!(names, BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>());
         for name in names {
             let node =
-                scenario::from_text(&format!("profile = '{name}'"), Path::new("."), &|_, _| false)
+                scenario::from_text(&format!("profile = '{name}'"), Path::new("."), |_, _| false)
                     .unwrap();
             assert_eq!(node.gpus.len(), Profile::load(&name, Path::new(".")).unwrap().slot.len());
         }

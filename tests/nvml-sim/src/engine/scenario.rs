@@ -16,6 +16,7 @@ use super::faults::Exports;
 use super::gpu::Gpu;
 use super::node::{Driver, Node};
 use super::profile::Profile;
+use super::watch::Watch;
 
 /// The environment variable that names the scenario file.
 pub const VARIABLE: &str = "NVML_SIM_SCENARIO";
@@ -37,6 +38,10 @@ impl Error {
             place: place.to_owned(),
             message: message.to_string().trim_end().to_owned(),
         }
+    }
+
+    pub fn unreadable(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
     }
 
     /// Says in which file it was, when that is not known further down.
@@ -66,22 +71,23 @@ struct Scenario {
     event: Vec<EventForm>,
 }
 
-/// The node that the environment asks for. `exports` knows the library's functions.
-pub fn from_environment(exports: &Exports<'_>) -> Result<Node, Error> {
-    match env::var_os(VARIABLE) {
-        None => from_text(DEFAULT, Path::new("."), exports),
-        Some(path) => from_file(Path::new(&path), exports),
-    }
+/// The node that the environment asks for, and a watch over its file. `exports` knows the library's functions.
+pub fn from_environment(exports: Exports) -> Result<(Node, Option<Watch>), Error> {
+    let Some(path) = env::var_os(VARIABLE).map(PathBuf::from) else {
+        return from_text(DEFAULT, Path::new("."), exports).map(|node| (node, None));
+    };
+    let text = fs::read_to_string(&path).map_err(|source| Error::unreadable(&path, source))?;
+    let node = from_file(&path, &text, exports)?;
+    Ok((node, Some(Watch::new(path, text))))
 }
 
-pub fn from_file(path: &Path, exports: &Exports<'_>) -> Result<Node, Error> {
-    let text =
-        fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+/// From the text of the file of that path.
+pub fn from_file(path: &Path, text: &str, exports: Exports) -> Result<Node, Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    from_text(&text, folder, exports).map_err(|error| error.in_file(&path.display().to_string()))
+    from_text(text, folder, exports).map_err(|error| error.in_file(&path.display().to_string()))
 }
 
-pub fn from_text(text: &str, folder: &Path, exports: &Exports<'_>) -> Result<Node, Error> {
+pub fn from_text(text: &str, folder: &Path, exports: Exports) -> Result<Node, Error> {
     let scenario: Scenario =
         toml::from_str(text).map_err(|error| Error::invalid("scenario", error))?;
     let profile = Profile::load(&scenario.profile, folder)?;
@@ -109,7 +115,7 @@ pub fn from_text(text: &str, folder: &Path, exports: &Exports<'_>) -> Result<Nod
         })
         .collect::<Result<Vec<_>, _>>()?;
     let events = scenario.event.into_iter().enumerate().map(|(position, form)| {
-        form.plan(count).map_err(|message| {
+        form.plan(position, count).map_err(|message| {
             Error::invalid(&format!("[[event]] number {}", position + 1), message)
         })
     });

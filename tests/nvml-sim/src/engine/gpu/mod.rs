@@ -78,6 +78,9 @@ pub struct Gpu {
     /// Position in NVML's order, from 0. The engine sets it.
     #[serde(skip)]
     pub index: u32,
+    /// Position in the scenario, which is the index unless a GPU before it was removed. The engine sets it.
+    #[serde(skip)]
+    pub place: u32,
     pub identity: Identity,
     pub pci: Pci,
     pub persistence: Reading<bool>,
@@ -100,24 +103,25 @@ pub struct Gpu {
     pub recovery_action: Reading<RecoveryAction>,
     #[serde(default)]
     pub processes: Vec<Process>,
-    /// Fallen off the bus: every call about this GPU fails with `GPU_IS_LOST`.
+    /// Fallen off the bus while the driver was loaded: counted still, and every call about it fails with `GPU_IS_LOST`.
     #[serde(default)]
     pub lost: bool,
     /// Falls off the bus this long after `nvmlInit`, so that a client can hold a handle to it.
     pub lost_after_ms: Option<u64>,
+    /// Not there when the driver looked for GPUs: from the next `nvmlInit` on it is not counted. Who has the library open
+    /// meanwhile has lost it.
+    #[serde(default)]
+    pub removed: bool,
     #[serde(default)]
     pub faults: Faults,
 }
 
 impl Gpu {
-    /// Lets the faults of `symbol` strike, and refuses when the GPU is gone.
-    pub fn reach(&self, symbol: &str, started: Instant) -> Result<(), Code> {
-        self.faults.strike(symbol)?;
-        let lost = self.lost
-            || self
-                .lost_after_ms
-                .is_some_and(|after| started.elapsed() >= Duration::from_millis(after));
-        if lost { Err(Code::GPU_IS_LOST) } else { Ok(()) }
+    /// Whether the GPU is gone, in a library open since `started`.
+    #[must_use]
+    pub fn is_lost(&self, started: Instant) -> bool {
+        let after = self.lost_after_ms.map(Duration::from_millis);
+        self.lost || after.is_some_and(|after| started.elapsed() >= after)
     }
 
     pub fn serial(&self) -> Result<&str, Code> {

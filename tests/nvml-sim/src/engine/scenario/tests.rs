@@ -4,7 +4,7 @@ use crate::engine::code::Code;
 const HEALTHY: &str = include_str!("../../../scenarios/healthy.toml");
 
 fn read(text: &str) -> Result<Node, String> {
-    from_text(text, Path::new("."), &crate::abi::exports).map_err(|error| error.to_string())
+    from_text(text, Path::new("."), crate::abi::exports).map_err(|error| error.to_string())
 }
 
 /// The reference with its optional keys in use.
@@ -61,7 +61,9 @@ fn the_optional_keys_of_the_reference_work() {
     assert_eq!(node.driver.init_error, Some(Code::DRIVER_NOT_LOADED));
     assert_eq!(node.events.len(), 2);
     let gpu = &node.gpus[3];
-    assert_eq!(gpu.faults.strike("nvmlDeviceGetPowerUsage"), Err(Code::UNKNOWN));
+    let fault = |symbol| gpu.faults.of(symbol).unwrap().outcome();
+    assert_eq!(fault("nvmlDeviceGetPowerUsage"), Err(Code::UNKNOWN));
+    assert_eq!(fault("nvmlDeviceGetNvLinkState"), Err(Code::TIMEOUT));
     assert_eq!((gpu.processes.len(), gpu.lost_after_ms), (1, Some(60_000)));
     let nvlink = gpu.nvlink.as_ref().unwrap();
     assert_eq!(nvlink.link(4).unwrap().crc_flit_errors, 120);
@@ -130,15 +132,14 @@ fn a_mistake_is_named_with_its_place_and_key() {
 fn the_file_is_named_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wrong.toml");
-    let missing = from_file(&path, &|_, _| true).unwrap_err().to_string();
-    assert!(missing.contains("wrong.toml"), "{missing}");
-    fs::write(&path, "profile = 'h100'\n[all]\nhot = true").unwrap();
-    let message = from_file(&path, &|_, _| true).unwrap_err().to_string();
+    let from = |text: &str| from_file(&path, text, |_, _| true);
+    let message = from("profile = 'h100'\n[all]\nhot = true").unwrap_err().to_string();
     assert!(message.contains("wrong.toml") && message.contains("`hot`"), "{message}");
     fs::write(folder.path().join("mine.toml"), include_str!("../../../profiles/h100.toml"))
         .unwrap();
-    fs::write(&path, "profile = 'mine.toml'").unwrap();
-    assert_eq!(from_file(&path, &|_, _| true).unwrap().gpus.len(), 8);
+    assert_eq!(from("profile = 'mine.toml'").unwrap().gpus.len(), 8);
+    let missing = from("profile = 'yours.toml'").unwrap_err().to_string();
+    assert!(missing.contains("yours.toml"), "{missing}");
 }
 
 #[test]
@@ -147,6 +148,7 @@ fn every_shipped_scenario_loads() {
     let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(files.len() >= 4, "{files:?}");
     for file in files {
-        from_file(&file, &crate::abi::exports).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        from_file(&file, &text, crate::abi::exports).unwrap();
     }
 }
