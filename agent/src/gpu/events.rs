@@ -22,7 +22,7 @@ use super::{
 use crate::xid::PciAddress;
 
 /// How long one wait in the driver is. It returns at once when an event comes.
-const WAIT_MS: u32 = 1000;
+pub const WAIT_MS: u32 = 1000;
 
 /// One Xid that NVML told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nvml_wrapper::Nvml;
@@ -17,10 +17,13 @@ use tokio::task::JoinSet;
 
 pub use super::lane::Progress;
 use super::{
-    GpuError, GpuName, inventory,
+    GpuError, GpuName, events, inventory,
     lane::Lane,
     library::{self, Loaded, Mode, Unavailable},
 };
+
+/// How long whoever waits for events may take to see that the library is to be unloaded.
+const LETTING_GO: Duration = Duration::from_millis(events::WAIT_MS as u64 * 3 / 2);
 
 /// The handle that rooms outside hold. Cheap to clone; the threads end with the process, never before.
 #[derive(Debug, Clone)]
@@ -205,18 +208,27 @@ impl Library {
         }
     }
 
-    /// Unloads what nobody uses any more: a library of the same name would not be read from disk again.
+    /// Shuts down and unloads what no longer fits: NVML that is started twice stays what it was at first, and a library of
+    /// the same name would not be read from disk again. Who waits for events with it lets go of it soon; a call that is stuck
+    /// in it does not, and then it stays.
     fn shut_down_retired(&self, progress: &Progress) {
-        let retired = std::mem::take(&mut self.lock().retired);
-        for library in retired {
-            match Arc::try_unwrap(library) {
-                Ok(Loaded { nvml, .. }) => {
-                    if let Err(error) = progress.note("nvmlShutdown", || nvml.shutdown()) {
-                        tracing::debug!(%error, "NVML that no longer fits its driver does not end well.");
+        let given_up = Instant::now() + LETTING_GO;
+        loop {
+            let retired = std::mem::take(&mut self.lock().retired);
+            for library in retired {
+                match Arc::try_unwrap(library) {
+                    Ok(Loaded { nvml, .. }) => {
+                        if let Err(error) = progress.note("nvmlShutdown", || nvml.shutdown()) {
+                            tracing::debug!(%error, "NVML that no longer fits its driver does not end well.");
+                        }
                     }
+                    Err(in_use) => self.lock().retired.push(in_use),
                 }
-                Err(in_use) => self.lock().retired.push(in_use),
             }
+            if self.lock().retired.is_empty() || Instant::now() >= given_up {
+                return;
+            }
+            std::thread::sleep(LETTING_GO / 32);
         }
     }
 
