@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use e2e::{Agent, agent_path, no_kernel, run, simulator};
+use e2e::{Agent, agent_path, no_kernel, run, simulator, text};
 use serde_json::json;
 
 /// The agent on the simulator under `setpriv` with these options; `None` where that cannot be done.
@@ -99,5 +99,47 @@ fn cap_bpf_and_cap_perfmon_are_enough_to_hear() -> Result<()> {
     )?;
     let arguments = json!({"gpu": "0000:a4:00.0", "since": "0-0", "max_events": 1});
     assert_eq!(agent.ask("watch_gpu_events", &arguments)?["events"][0]["xid"]["code"], 79);
+    Ok(())
+}
+
+#[test]
+fn where_the_device_files_refuse_it_the_answer_names_them() -> Result<()> {
+    const NAME: &str = "privileges::where_the_device_files_refuse_it_the_answer_names_them";
+    // A /dev of its own, with the driver's files for root alone, as a hardened node has them.
+    let dev = "mount -t tmpfs -o mode=755 tmpfs /dev && mknod -m 666 /dev/null c 1 3 && \
+               mknod -m 600 /dev/nvidiactl c 195 255 && mknod -m 666 /dev/nvidia0 c 195 0";
+    let private = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c"]);
+        command
+    };
+    if !rustix::process::geteuid().is_root()
+        || run(private().arg(dev)).map_or(true, |exit| exit.code != Some(0))
+    {
+        crate::skip(NAME, "needs root, unshare and mknod");
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let scenario = dir.path().join("scenario.toml");
+    std::fs::write(&scenario, "profile = \"h100\"\n[node]\ninit_error = \"NO_PERMISSION\"\n")?;
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let mut command = private();
+    command
+        .arg(format!("{dev} && exec setpriv {} \"$@\"", NOBODY.join(" ")))
+        .arg("sh")
+        .arg(agent_path())
+        .args(["--ebpf", "off", "--nvml-mode", "simulated", "--nvml-library"])
+        .arg(simulator())
+        .env("NVML_SIM_SCENARIO", scenario);
+    let mut agent = Agent::spawn(&mut command)?;
+    agent.initialize()?;
+    let refused = agent.call("get_gpu_inventory", &json!({}))?;
+    assert_eq!(refused["isError"], true, "{refused}");
+    let said = text(&refused);
+    assert!(
+        said.contains("UID 65532") && said.contains("/dev/nvidiactl (mode 0600, UID 0, GID 0)"),
+        "{said}"
+    );
+    assert!(!said.contains("/dev/nvidia0") && said.contains("UID 0 (no capability"), "{said}");
     Ok(())
 }
