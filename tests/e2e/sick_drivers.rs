@@ -1,63 +1,26 @@
 //! Drivers that hang, are slow, are unloaded or upgraded, and GPUs that go, while a session is open: what is well answers,
 //! what is not is named, and it is picked up again when it is well.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use anyhow::Result;
-use e2e::{Agent, PATIENCE, simulated, text};
+use e2e::{Changing, PATIENCE, text};
 use serde_json::{Value, json};
 
-/// A session, and the scenario file that its simulator looks at again.
-struct Node {
-    dir: tempfile::TempDir,
-    agent: Agent,
+/// Asks until the answer is as it should be: the simulator sees a change some time after it was written.
+fn ask_until(node: &mut Changing, tool: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+    let started = Instant::now();
+    loop {
+        let answer = node.agent.call(tool, &json!({}))?;
+        if is(&answer) {
+            return Ok(answer);
+        }
+        anyhow::ensure!(started.elapsed() < PATIENCE, "{tool} stays {answer}");
+    }
 }
 
-impl Node {
-    fn start(scenario: &str) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        fs::write(dir.path().join("scenario.toml"), scenario)?;
-        let mut agent = Agent::spawn(
-            simulated()
-                .args(["--ebpf", "off"])
-                .env("NVML_SIM_SCENARIO", dir.path().join("scenario.toml"))
-                .env("NVML_SIM_TRACE", dir.path().join("trace")),
-        )?;
-        agent.initialize()?;
-        Ok(Self { dir, agent })
-    }
-
-    fn becomes(&self, scenario: &str) -> Result<()> {
-        let new = self.dir.path().join("new.toml");
-        fs::write(&new, scenario)?;
-        Ok(fs::rename(new, self.scenario())?)
-    }
-
-    fn scenario(&self) -> PathBuf {
-        self.dir.path().join("scenario.toml")
-    }
-
-    /// How often the simulator was called by this name.
-    fn calls(&self, symbol: &str) -> Result<usize> {
-        let trace = fs::read_to_string(self.dir.path().join("trace"))?;
-        Ok(trace.lines().filter(|line| *line == symbol).count())
-    }
-
-    fn ask(&mut self, tool: &str) -> Result<Value> {
-        self.agent.ask(tool, &json!({}))
-    }
-
-    /// Asks until the answer is as it should be: the simulator sees a change some time after it was written.
-    fn ask_until(&mut self, tool: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
-        let started = Instant::now();
-        loop {
-            let answer = self.agent.call(tool, &json!({}))?;
-            if is(&answer) {
-                return Ok(answer);
-            }
-            anyhow::ensure!(started.elapsed() < PATIENCE, "{tool} stays {answer}");
-        }
-    }
+fn ask(node: &mut Changing, tool: &str) -> Result<Value> {
+    node.agent.ask(tool, &json!({}))
 }
 
 const H100: &str = "profile = \"h100\"\n";
@@ -74,10 +37,10 @@ fn is_healthy(result: &Value) -> bool {
 
 #[test]
 fn a_gpu_whose_calls_hang_is_asked_nothing_more_until_they_are_back() -> Result<()> {
-    let mut node = Node::start(H100)?;
-    assert_eq!(node.ask("get_gpu_health")?["verdict"], "healthy");
+    let mut node = Changing::start(H100)?;
+    assert_eq!(ask(&mut node, "get_gpu_health")?["verdict"], "healthy");
     node.becomes(GPU_2_HANGS)?;
-    let hung = node.ask_until("get_gpu_health", |answer| !is_healthy(answer))?;
+    let hung = ask_until(&mut node, "get_gpu_health", |answer| !is_healthy(answer))?;
     let health = &hung["structuredContent"];
     assert_eq!(verdict(health, 2), "unreachable", "{hung}");
     for gpu in [0, 1, 3, 4, 5, 6, 7] {
@@ -94,10 +57,10 @@ fn a_gpu_whose_calls_hang_is_asked_nothing_more_until_they_are_back() -> Result<
     );
 
     // Every tool answers for the others, and no further call is made into the GPU that hangs.
-    let inventory = node.ask("get_gpu_inventory")?;
+    let inventory = ask(&mut node, "get_gpu_inventory")?;
     assert!(inventory["gpus"][2]["error"].as_str().unwrap_or_default().contains("nvmlDevice"));
     assert!(inventory["gpus"][7]["memory_total_bytes"].is_u64(), "{inventory}");
-    let processes = node.ask("get_gpu_processes")?;
+    let processes = ask(&mut node, "get_gpu_processes")?;
     let errors: Vec<_> = processes["gpus"]
         .as_array()
         .into_iter()
@@ -106,20 +69,20 @@ fn a_gpu_whose_calls_hang_is_asked_nothing_more_until_they_are_back() -> Result<
         .collect();
     assert_eq!(errors.iter().filter(|error| **error).count(), 1, "{processes}");
     let before = node.calls("nvmlDeviceGetHandleByIndex_v2")?;
-    node.ask("get_gpu_health")?;
+    ask(&mut node, "get_gpu_health")?;
     assert_eq!(node.calls("nvmlDeviceGetHandleByIndex_v2")? - before, 7);
 
     node.becomes(H100)?;
-    node.ask_until("get_gpu_health", is_healthy)?;
+    ask_until(&mut node, "get_gpu_health", is_healthy)?;
     Ok(())
 }
 
 #[test]
 fn a_session_ends_though_every_call_hangs() -> Result<()> {
-    let mut node = Node::start(H100)?;
-    node.ask("get_gpu_inventory")?;
+    let mut node = Changing::start(H100)?;
+    ask(&mut node, "get_gpu_inventory")?;
     node.becomes("profile = \"h100\"\n[node.faults]\n\"*\" = { hang = true }\n")?;
-    let stuck = node.ask_until("get_gpu_health", |answer| !is_healthy(answer))?;
+    let stuck = ask_until(&mut node, "get_gpu_health", |answer| !is_healthy(answer))?;
     // The node's own call hangs, too: the GPUs are those that were there before.
     for gpu in 0..8 {
         assert_eq!(verdict(&stuck["structuredContent"], gpu), "unreachable", "{stuck}");
@@ -133,39 +96,39 @@ fn a_session_ends_though_every_call_hangs() -> Result<()> {
 
 #[test]
 fn a_driver_that_is_slow_is_waited_for() -> Result<()> {
-    let mut node = Node::start(
+    let mut node = Changing::start(
         "profile = \"h100\"\ngpus = 2\n[[gpu]]\nindex = 1\n[gpu.faults]\n\"*\" = { delay_ms = 120 }\n",
     )?;
-    let health = node.ask("get_gpu_health")?;
+    let health = ask(&mut node, "get_gpu_health")?;
     assert_eq!(verdict(&health, 1), "healthy", "{health}");
     Ok(())
 }
 
 #[test]
 fn a_driver_that_is_upgraded_under_the_session_is_said_and_picked_up() -> Result<()> {
-    let mut node = Node::start("profile = \"h100\"\n[node]\ndriver_version = \"580.95.05\"\n")?;
-    assert_eq!(node.ask("get_gpu_inventory")?["driver_version"], "580.95.05");
+    let mut node = Changing::start("profile = \"h100\"\n[node]\ndriver_version = \"580.95.05\"\n")?;
+    assert_eq!(ask(&mut node, "get_gpu_inventory")?["driver_version"], "580.95.05");
     node.becomes(
         "profile = \"h100\"\n[node]\ninit_error = \"LIB_RM_VERSION_MISMATCH\"\n[node.faults]\n\"*\" = \"LIB_RM_VERSION_MISMATCH\"\n",
     )?;
     for tool in ["get_gpu_health", "get_gpu_inventory", "get_gpu_processes"] {
-        let refused = node.ask_until(tool, |answer| answer["isError"] == true)?;
+        let refused = ask_until(&mut node, tool, |answer| answer["isError"] == true)?;
         assert!(text(&refused).contains("upgraded under"), "{tool}: {}", text(&refused));
     }
     // One GPU fewer, and a new version: what the library now says, not what was remembered.
     node.becomes("profile = \"h100\"\ngpus = 7\n[node]\ndriver_version = \"590.10.01\"\n")?;
-    let there = node.ask_until("get_gpu_inventory", |answer| answer["isError"] != true)?;
+    let there = ask_until(&mut node, "get_gpu_inventory", |answer| answer["isError"] != true)?;
     let inventory = &there["structuredContent"];
     assert_eq!(inventory["driver_version"], "590.10.01");
     assert_eq!(inventory["gpus"].as_array().map(Vec::len), Some(7));
-    assert_eq!(node.ask("get_gpu_health")?["verdict"], "healthy");
+    assert_eq!(ask(&mut node, "get_gpu_health")?["verdict"], "healthy");
     Ok(())
 }
 
 #[test]
 fn a_gpu_that_falls_off_the_bus_keeps_its_events_when_nvml_has_forgotten_it() -> Result<()> {
-    let mut node = Node::start(H100)?;
-    node.ask("get_gpu_inventory")?;
+    let mut node = Changing::start(H100)?;
+    ask(&mut node, "get_gpu_inventory")?;
     let gone = "profile = \"h100\"\n[[gpu]]\nindex = 5\nlost = true\n";
     node.becomes(&format!("{gone}[[event]]\ngpu = 5\nxid = 79\nafter_ms = 0\n"))?;
     let watch = json!({"since": "0-0", "max_events": 1});
@@ -173,14 +136,14 @@ fn a_gpu_that_falls_off_the_bus_keeps_its_events_when_nvml_has_forgotten_it() ->
     assert_eq!(told["events"][0]["xid"]["code"], 79, "{told}");
     let address = told["events"][0]["gpu"]["pci_address"].clone();
     assert_eq!(address, "0000:c3:00.0");
-    let lost = node.ask("get_gpu_health")?;
+    let lost = ask(&mut node, "get_gpu_health")?;
     assert_eq!((verdict(&lost, 5), verdict(&lost, 4)), ("unreachable", "healthy"), "{lost}");
 
     // The driver is loaded again, and does not find the GPU any more.
     node.becomes("profile = \"h100\"\n[node.faults]\n\"*\" = \"DRIVER_NOT_LOADED\"\n[node]\ninit_error = \"DRIVER_NOT_LOADED\"\n")?;
-    node.ask_until("get_gpu_health", |answer| answer["isError"] == true)?;
+    ask_until(&mut node, "get_gpu_health", |answer| answer["isError"] == true)?;
     node.becomes("profile = \"h100\"\n[[gpu]]\nindex = 5\nremoved = true\n")?;
-    let after = node.ask_until("get_gpu_health", |answer| answer["isError"] != true)?;
+    let after = ask_until(&mut node, "get_gpu_health", |answer| answer["isError"] != true)?;
     let health = &after["structuredContent"];
     assert_eq!(health["gpus"].as_array().map(Vec::len), Some(7), "{after}");
     let others = &health["other_devices"];

@@ -4,6 +4,7 @@
 //! Where things are comes from `cargo xtask test`: `E2E_AGENT`, `E2E_SIM_DIR`, `E2E_PYTHON`; without them the places where
 //! `cargo xtask build` leaves its outputs are tried.
 
+mod changing;
 pub mod measure;
 pub mod recorder;
 pub mod stand_in;
@@ -19,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+pub use changing::Changing;
 pub use recorder::Recorder;
 use serde_json::{Value, json};
 
