@@ -9,6 +9,7 @@
 //! - [`engine`]: safe Rust only. The node, its GPUs, faults and events, and how a scenario becomes them.
 //! - [`abi`]: the exported C functions, and all `unsafe` there is. Types and constants come from `nvml-wrapper-sys`;
 //!   nothing of the header is declared by hand.
+//! - [`older`]: for tests: a copy of the built library in which functions are missing.
 //!
 //! # Growing it
 //! A new value: a field in `engine::gpu`, its figure in every profile, a line in `scenarios/healthy.toml`, an export in
@@ -16,3 +17,4 @@
 //! of failure: `engine::faults`; every export passes through [`abi::export`] and there through the faults.
 pub mod abi;
 pub mod engine;
+pub mod older;

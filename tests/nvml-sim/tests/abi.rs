@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nvml_wrapper::Nvml;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
 use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::{
@@ -522,6 +523,24 @@ fn a_mistake_in_the_scenario_is_told_and_nothing_is_simulated() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("mistaken.toml") && said.contains("usage_w"), "{said}");
+}
+
+#[test]
+fn an_older_driver_lacks_functions_and_answers_the_rest() {
+    with_scenario("profile = 'h100'", || {
+        let folder = tempfile::tempdir().unwrap();
+        let older = folder.path().join("libnvidia-ml.so.1");
+        let bytes = fs::read(library()).unwrap();
+        fs::write(&older, nvml_sim::older::without(&bytes, nvml_sim::older::since(535))).unwrap();
+        let nvml = Nvml::builder().lib_path(older.as_os_str()).init().unwrap();
+        let gpu = nvml.device_by_index(0).unwrap();
+        assert!(matches!(gpu.numa_node_id(), Err(NvmlError::FailedToLoadSymbol(_))));
+        assert!(nvml.lib().nvmlDeviceGetGpuFabricInfoV.is_err());
+        assert_eq!(gpu.memory_info().unwrap().total >> 20, 81_559);
+        assert!(
+            gpu.gsp_firmware_version().is_ok() && gpu.temperature(TemperatureSensor::Gpu).is_ok()
+        );
+    });
 }
 
 #[test]

@@ -26,7 +26,9 @@ BRANDS = {"nvidia": nvml.NVML_BRAND_NVIDIA, "tesla": nvml.NVML_BRAND_TESLA}
 ARCHITECTURES = {
     "turing": nvml.NVML_DEVICE_ARCH_TURING,
     "ampere": nvml.NVML_DEVICE_ARCH_AMPERE,
+    "ada": nvml.NVML_DEVICE_ARCH_ADA,
     "hopper": nvml.NVML_DEVICE_ARCH_HOPPER,
+    "blackwell": nvml.NVML_DEVICE_ARCH_BLACKWELL,
 }
 COMPUTE_MODES = {
     "default": nvml.NVML_COMPUTEMODE_DEFAULT,
@@ -130,6 +132,28 @@ def merge(base, over):
         else:
             merged[key] = value
     return merged
+
+
+def read_profile(name):
+    """A profile, laid on the one it stands on."""
+    profile = tomllib.loads((CRATE / "profiles" / f"{name}.toml").read_text())
+    if "base" not in profile:
+        return profile
+    base = read_profile(profile.pop("base"))
+    return merge(base, profile)
+
+
+def slot(profile, index):
+    """Where the GPU of this index sits; beyond the slots as the first ones do, in other PCI domains."""
+    count = len(profile["slot"])
+    turn, place = divmod(index, count)
+    if not turn:
+        return profile["slot"][place]
+    domain, bus = profile["slot"][place]["pci"]["address"].split(":", 1)
+    moved = {"pci": {"address": f"{int(domain, 16) + turn * 0x100:08x}:{bus}"}}
+    if "identity" in profile["slot"][place]:
+        moved["identity"] = {"module_id": profile["slot"][place]["identity"]["module_id"] + turn * count}
+    return merge(profile["slot"][place], moved)
 
 
 class Comparison:
@@ -615,7 +639,7 @@ def events(check, scenario, handles):
 
 def compare(path):
     scenario = tomllib.loads(path.read_text())
-    profile = tomllib.loads((CRATE / "profiles" / f"{scenario['profile']}.toml").read_text())
+    profile = read_profile(scenario["profile"])
     comparison = Comparison(path.name)
     os.environ["NVML_SIM_SCENARIO"] = str(path)
     node = merge(profile["node"], scenario.get("node", {}))
@@ -633,7 +657,7 @@ def compare(path):
     own = {table["index"]: table for table in scenario.get("gpu", [])}
     handles = {}
     for index in range(count):
-        layers = profile["slot"][index:index + 1] + [scenario.get("all", {}), own.get(index, {})]
+        layers = [slot(profile, index), scenario.get("all", {}), own.get(index, {})]
         gpu = profile["gpu"]
         for layer in layers:
             gpu = merge(gpu, layer)
@@ -656,13 +680,14 @@ def compare(path):
 
 
 def everything():
-    """The shipped scenarios, and each profile as it is."""
+    """The shipped scenarios, and each profile as it is and with sixteen GPUs."""
     results = [compare(path) for path in sorted((CRATE / "scenarios").glob("*.toml"))]
     with tempfile.TemporaryDirectory() as folder:
         for profile in sorted((CRATE / "profiles").glob("*.toml")):
-            plain = pathlib.Path(folder) / profile.name
-            plain.write_text(f'profile = "{profile.stem}"')
-            results.append(compare(plain))
+            for count in ("", "gpus = 16\n"):
+                plain = pathlib.Path(folder) / profile.name
+                plain.write_text(f'profile = "{profile.stem}"\n{count}')
+                results.append(compare(plain))
     return results
 
 

@@ -59,7 +59,7 @@ impl Error {
 #[serde(deny_unknown_fields)]
 struct Scenario {
     profile: String,
-    /// How many GPUs; the profile's number of slots when left out.
+    /// How many GPUs; the profile's number of slots when left out, and more where a test wants more.
     gpus: Option<usize>,
     #[serde(default)]
     node: Table,
@@ -101,13 +101,10 @@ pub fn from_text(text: &str, folder: &Path, exports: Exports) -> Result<Node, Er
     let empty = Table::new();
     let gpus = (0..count)
         .map(|index| {
-            let slot = match profile.slot.get(index) {
-                Some(slot) => ("the profile", slot),
-                None => ("the profile, which has no [[slot]] for it", &empty),
-            };
+            let slot = profile.slot(index);
             let layers = [
                 ("the profile", &profile.gpu),
-                slot,
+                ("the profile", &slot),
                 ("[all]", &scenario.all),
                 ("[[gpu]]", own.get(index).and_then(Option::as_ref).unwrap_or(&empty)),
             ];
@@ -169,7 +166,7 @@ fn gpu_from_layers(index: usize, layers: &[(&str, &Table)]) -> Result<Gpu, Error
 }
 
 /// Lays `over` on `base`. A table that stands for an absent value (`{ error = … }`) is one value and not merged.
-fn merge(base: &mut Table, over: &Table) {
+pub(super) fn merge(base: &mut Table, over: &Table) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Table(below)), Value::Table(above))

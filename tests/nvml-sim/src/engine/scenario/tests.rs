@@ -105,7 +105,6 @@ fn a_mistake_is_named_with_its_place_and_key() {
         ("profile = 'h100'\n[[gpu]]\nindex = 8", "[[gpu]]", "index = 8"),
         ("profile = 'h100'\n[[gpu]]\nindex = 1\n[[gpu]]\nindex = 1", "[[gpu]]", "twice"),
         ("profile = 'h100'\n[[gpu]]\nlost = true", "[[gpu]]", "index is missing"),
-        ("profile = 'h100'\ngpus = 9", "no [[slot]] for it, GPU 8", "missing field"),
         (
             "profile = 'h100'\n[all.faults]\nnvmlDeviceGetTemprature = 3",
             "GPU 0",
