@@ -30,6 +30,7 @@ pub mod pcie;
 pub mod processes;
 pub mod thermal;
 pub mod throttle;
+pub mod topology;
 
 /// All exported NVML functions, group by group.
 const GROUPS: &[&[(&str, Kind)]] = &[
@@ -47,6 +48,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     processes::SYMBOLS,
     thermal::SYMBOLS,
     throttle::SYMBOLS,
+    topology::SYMBOLS,
 ];
 
 /// The names of all exported NVML functions.

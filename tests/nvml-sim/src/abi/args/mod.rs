@@ -16,7 +16,7 @@ mod list;
 mod text;
 mod versioned;
 
-pub use list::{Count, FieldCount, Fields, List};
+pub use list::{Count, FieldCount, Fields, List, Words};
 pub use text::{FixedText, Len, Text, array};
 pub use versioned::{Tagged, Versioned};
 
@@ -98,6 +98,18 @@ impl Shape for SetHandle {
     type C = sys::nvmlEventSet_t;
 
     unsafe fn adopt(raw: sys::nvmlEventSet_t) -> Result<Self, Code> {
+        not_null(raw).map(|raw| Self(raw.addr().get()))
+    }
+}
+
+/// The handle of the second GPU of a call about two. It carries a number and points at nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerHandle(pub usize);
+
+impl Shape for PeerHandle {
+    type C = sys::nvmlDevice_t;
+
+    unsafe fn adopt(raw: sys::nvmlDevice_t) -> Result<Self, Code> {
         not_null(raw).map(|raw| Self(raw.addr().get()))
     }
 }

@@ -9,6 +9,7 @@ pub mod links;
 pub mod load;
 pub mod memory;
 pub mod thermal;
+pub mod topology;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use links::{NvLink, Pcie};
 use load::{Clocks, Process, Utilization};
 use memory::{Ecc, Memory, Repair, RetiredPages, RowRemap};
 use thermal::{Power, Thermal, Throttle};
+use topology::Topology;
 
 named! {
     /// What the driver asks the operator to do, `NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`.
@@ -96,6 +98,7 @@ pub struct Gpu {
     pub pcie: Pcie,
     pub nvlink: Reading<NvLink>,
     pub fabric: Reading<Fabric>,
+    pub topology: Topology,
     pub mig: Reading<Mig>,
     pub recovery_action: Reading<RecoveryAction>,
     #[serde(default)]
