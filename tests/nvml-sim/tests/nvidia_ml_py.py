@@ -64,7 +64,8 @@ P2P_STATUSES = {
     "not_supported": nvml.NVML_P2P_STATUS_NOT_SUPPORTED,
 }
 P2P_CAPABILITIES = {
-    "read": nvml.NVML_P2P_CAPS_INDEX_READ,
+    # The package has this one as a tuple.
+    "read": 0,
     "write": nvml.NVML_P2P_CAPS_INDEX_WRITE,
     "nvlink": nvml.NVML_P2P_CAPS_INDEX_NVLINK,
     "atomics": nvml.NVML_P2P_CAPS_INDEX_ATOMICS,

@@ -56,33 +56,31 @@ export! {
 
     device fn nvmlDeviceGetGpuFabricInfo((_, gpu), info: Out<sys::nvmlGpuFabricInfo_t>) {
         let fabric = gpu.fabric.as_ref()?;
-        info.set(sys::nvmlGpuFabricInfo_t {
-            clusterUuid: fabric.cluster_uuid.0,
-            status: fabric.status.0,
-            cliqueId: fabric.clique_id,
-            state: fabric.state.number(),
+        info.edit(|info| {
+            info.clusterUuid = fabric.cluster_uuid.0;
+            info.status = fabric.status.0;
+            info.cliqueId = fabric.clique_id;
+            info.state = fabric.state.number();
         })
     }
 
     device fn nvmlDeviceGetGpuFabricInfoV((_, gpu), info: Tagged<sys::nvmlGpuFabricInfoV_t>) {
         let fabric = gpu.fabric.as_ref()?;
         match info.tag() {
-            FabricV2::TAG => info.set(FabricV2 {
-                version: FabricV2::TAG,
-                clusterUuid: fabric.cluster_uuid.0,
-                status: fabric.status.0,
-                cliqueId: fabric.clique_id,
-                state: fabric.state.number(),
-                healthMask: fabric.health.mask(),
+            FabricV2::TAG => info.edit(|info: &mut FabricV2| {
+                info.clusterUuid = fabric.cluster_uuid.0;
+                info.status = fabric.status.0;
+                info.cliqueId = fabric.clique_id;
+                info.state = fabric.state.number();
+                info.healthMask = fabric.health.mask();
             }),
-            FabricV3::TAG => info.set(FabricV3 {
-                version: FabricV3::TAG,
-                clusterUuid: fabric.cluster_uuid.0,
-                status: fabric.status.0,
-                cliqueId: fabric.clique_id,
-                state: fabric.state.number(),
-                healthMask: fabric.health.mask(),
-                healthSummary: fabric.health.summary.number(),
+            FabricV3::TAG => info.edit(|info: &mut FabricV3| {
+                info.clusterUuid = fabric.cluster_uuid.0;
+                info.status = fabric.status.0;
+                info.cliqueId = fabric.clique_id;
+                info.state = fabric.state.number();
+                info.healthMask = fabric.health.mask();
+                info.healthSummary = fabric.health.summary.number();
             }),
             _ => Err(Code::ARGUMENT_VERSION_MISMATCH),
         }

@@ -67,6 +67,14 @@ impl<T: Copy> Out<T> {
         unsafe { self.0.write(value) };
         Ok(())
     }
+
+    /// As `set`, for a struct with padding: fields are written where they stand, and what lies between them stays the
+    /// caller's. Some read a field together with the padding behind it.
+    pub fn edit(mut self, change: impl FnOnce(&mut T)) -> Result<(), Code> {
+        // SAFETY: As in `set`; NVML's structs are plain numbers, for which any bits are a value.
+        change(unsafe { self.0.as_mut() });
+        Ok(())
+    }
 }
 
 /// A text from the caller.

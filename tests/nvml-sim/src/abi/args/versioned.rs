@@ -78,6 +78,14 @@ impl<T> Tagged<T> {
         Ok(unsafe { self.place.cast::<V>().read() })
     }
 
+    /// As `set`, for a struct with padding, which stays as the caller left it; see [`Out::edit`](super::Out::edit).
+    pub fn edit<V: Versioned>(self, change: impl FnOnce(&mut V)) -> Result<(), Code> {
+        self.check::<V>()?;
+        // SAFETY: As in `read`; nobody else has the caller's struct while the call lasts.
+        change(unsafe { self.place.cast::<V>().as_mut() });
+        Ok(())
+    }
+
     pub fn set<V: Versioned>(self, value: V) -> Result<(), Code> {
         self.check::<V>()?;
         // SAFETY: As in `read`.
