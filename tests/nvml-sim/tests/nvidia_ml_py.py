@@ -74,6 +74,19 @@ REASONS = {
 # NVML's numbers of NVLink versions are in no constant of the package: one per generation and half generation.
 NVLINK_VERSIONS = {"1.0": 1, "2.0": 2, "2.2": 3, "3.0": 4, "3.1": 5, "4.0": 6, "5.0": 7}
 REMOTES = {"gpu": nvml.NVML_NVLINK_DEVICE_TYPE_GPU, "switch": nvml.NVML_NVLINK_DEVICE_TYPE_SWITCH}
+P2P_STATUSES = {
+    "ok": nvml.NVML_P2P_STATUS_OK,
+    "chipset_not_supported": nvml.NVML_P2P_STATUS_CHIPSET_NOT_SUPPORTED,
+    "not_supported": nvml.NVML_P2P_STATUS_NOT_SUPPORTED,
+}
+P2P_CAPABILITIES = {
+    # The package has this one as a tuple.
+    "read": 0,
+    "write": nvml.NVML_P2P_CAPS_INDEX_WRITE,
+    "nvlink": nvml.NVML_P2P_CAPS_INDEX_NVLINK,
+    "atomics": nvml.NVML_P2P_CAPS_INDEX_ATOMICS,
+    "pcie": nvml.NVML_P2P_CAPS_INDEX_PCI,
+}
 LINK_STATES = {"inactive": 0, "active": 1, "sleep": 2}
 FABRIC_STATES = {
     "not_supported": nvml.NVML_GPU_FABRIC_STATE_NOT_SUPPORTED,
@@ -265,7 +278,6 @@ def identity(check, gpu, index, handle):
         lambda: nvml.nvmlDeviceGetVirtualizationMode(handle),
     )
     check("host vgpu", listed(get(gpu, "host_vgpu"), HOST_VGPU), lambda: nvml.nvmlDeviceGetHostVgpuMode(handle))
-    affinity(check, gpu, handle)
     platform(check, gpu, handle)
     address = bus_id(gpu["pci"]["address"])
     pci = nvml.nvmlDeviceGetPciInfo(handle)
@@ -277,27 +289,6 @@ def identity(check, gpu, index, handle):
     for spelling in (address, address[4:], address.lower()):
         by_address = nvml.nvmlDeviceGetHandleByPciBusId
         check(f"by {spelling}", index, lambda spelling=spelling: nvml.nvmlDeviceGetIndex(by_address(spelling)))
-
-
-def affinity(check, gpu, handle):
-    cpus = lambda: bit_numbers(nvml.nvmlDeviceGetCpuAffinity(handle, 8))
-    check("cpus", list_of_numbers(get(gpu, "affinity.cpus")), cpus)
-    nodes = list_of_numbers(get(gpu, "affinity.memory_nodes"))
-    for scope in (nvml.NVML_AFFINITY_SCOPE_NODE, nvml.NVML_AFFINITY_SCOPE_SOCKET):
-        near = lambda scope=scope: bit_numbers(nvml.nvmlDeviceGetMemoryAffinity(handle, 2, scope))
-        check(f"memory nodes {scope}", nodes, near)
-
-
-def list_of_numbers(text):
-    """The numbers of a list such as "0-3,8"."""
-    if isinstance(text, Absent):
-        return text
-    ranges = [part.split("-") for part in text.split(",")]
-    return [number for bounds in ranges for number in range(int(bounds[0]), int(bounds[-1]) + 1)]
-
-
-def bit_numbers(words):
-    return [64 * at + bit for at, word in enumerate(words) for bit in range(64) if word >> bit & 1]
 
 
 def platform(check, gpu, handle):
@@ -740,6 +731,34 @@ def fabric(check, gpu, handle):
     check("fabric summary", FABRIC_SUMMARIES[health["summary"]], lambda: read(*v3).healthSummary)
 
 
+def numbers(text):
+    """The numbers of a list such as 0-55,112-167, as bits."""
+    if isinstance(text, Absent):
+        return text
+    ranges = [part.split("-") for part in text.split(",")]
+    return sum(1 << number for part in ranges for number in range(int(part[0]), int(part[-1]) + 1))
+
+
+def place(check, gpu, handle, others):
+    """Where the GPU sits, and what it is to each of the others."""
+    words = lambda array: sum(word << 64 * position for position, word in enumerate(array))
+    cpus = numbers(get(gpu, "topology.cpus"))
+    check("cpus", cpus, lambda: words(nvml.nvmlDeviceGetCpuAffinity(handle, 8)))
+    nodes = numbers(get(gpu, "topology.memory_nodes"))
+    check("memory nodes", nodes, lambda: words(nvml.nvmlDeviceGetMemoryAffinity(handle, 2, nvml.NVML_AFFINITY_SCOPE_NODE)))
+    path = get(gpu, "topology.path")
+    for other, other_handle in others:
+        theirs = get(other, "topology.path")
+        shared = len(os.path.commonprefix([path, theirs]))
+        near = [nvml.NVML_TOPOLOGY_SYSTEM, nvml.NVML_TOPOLOGY_NODE, nvml.NVML_TOPOLOGY_HOSTBRIDGE]
+        inside = nvml.NVML_TOPOLOGY_SINGLE if path == theirs else nvml.NVML_TOPOLOGY_MULTIPLE
+        level = near[shared] if shared < 3 else inside
+        check("level", level, lambda: nvml.nvmlDeviceGetTopologyCommonAncestor(handle, other_handle))
+        for name, capability in P2P_CAPABILITIES.items():
+            status = P2P_STATUSES[gpu["topology"]["p2p"][name]]
+            check(f"p2p {name}", status, lambda capability=capability: nvml.nvmlDeviceGetP2PStatus(handle, other_handle, capability))
+
+
 def events(check, scenario, handles):
     """All planned events of the GPUs that are there, in the order of their time, and then none."""
     event_set = nvml.nvmlEventSetCreate()
@@ -803,6 +822,7 @@ def compare(path):
     same("count", count, nvml.nvmlDeviceGetCount)
     own = {table["index"]: table for table in scenario.get("gpu", [])}
     handles = {}
+    gpus = {}
     for index in range(count):
         layers = [slot(profile, index), scenario.get("all", {}), own.get(index, {})]
         gpu = profile["gpu"]
@@ -814,12 +834,16 @@ def compare(path):
             check("handle", lost, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
             continue
         handle = handles[index] = nvml.nvmlDeviceGetHandleByIndex(index)
+        gpus[index] = gpu
         identity(check, gpu, index, handle)
         memory(check, gpu, handle)
         load(check, gpu, handle)
         heat_and_power(check, gpu, handle)
         soundness(check, gpu, handle)
         links(check, gpu, handle)
+    for index, gpu in gpus.items():
+        check = lambda what, expected, read, index=index: same(f"GPU {index}: {what}", expected, read)
+        place(check, gpu, handles[index], [(gpus[other], handles[other]) for other in gpus if other != index])
     events(same, scenario, handles)
     nvml.nvmlShutdown()
     same("after shutdown", Absent(nvml.NVML_ERROR_UNINITIALIZED), nvml.nvmlDeviceGetCount)

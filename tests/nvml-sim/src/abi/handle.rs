@@ -7,7 +7,7 @@ use std::ptr::without_provenance_mut;
 
 use nvml_wrapper_sys::bindings as sys;
 
-use super::args::{InstanceHandle, SetHandle};
+use super::args::{InstanceHandle, PeerHandle, SetHandle};
 use crate::engine::code::Code;
 use crate::engine::gpu::Gpu;
 use crate::engine::gpu::mig::{GpuInstance, MigDevice};
@@ -42,6 +42,11 @@ pub fn device(index: u32) -> sys::nvmlDevice_t {
 
 pub fn gpu(node: &Node, handle: sys::nvmlDevice_t) -> Result<&Gpu, Code> {
     node.by_index(number(handle.addr(), GPU)?)
+}
+
+/// The other GPU of a call about two.
+pub fn peer(node: &Node, handle: PeerHandle) -> Result<&Gpu, Code> {
+    node.by_index(number(handle.0, GPU)?)
 }
 
 /// The handle of a GPU's MIG device, by its index there.

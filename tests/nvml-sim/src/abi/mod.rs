@@ -15,7 +15,6 @@ pub mod export;
 pub mod args;
 pub mod handle;
 
-pub mod affinity;
 pub mod confidential;
 pub mod ecc;
 pub mod enumeration;
@@ -33,10 +32,10 @@ pub mod platform;
 pub mod processes;
 pub mod thermal;
 pub mod throttle;
+pub mod topology;
 
 /// All exported NVML functions, group by group.
 const GROUPS: &[&[(&str, Kind)]] = &[
-    affinity::SYMBOLS,
     confidential::SYMBOLS,
     ecc::SYMBOLS,
     enumeration::SYMBOLS,
@@ -53,6 +52,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     processes::SYMBOLS,
     thermal::SYMBOLS,
     throttle::SYMBOLS,
+    topology::SYMBOLS,
 ];
 
 /// The names of all exported NVML functions.

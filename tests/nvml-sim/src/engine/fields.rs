@@ -6,6 +6,7 @@ use nvml_wrapper_sys::bindings::field_id as id;
 use super::code::Code;
 use super::gpu::Gpu;
 use super::gpu::links::{Link, NvLink};
+use super::link_fields;
 
 /// A value with the type it travels as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ impl Numbering {
 
 /// The value of one field. `scope` is the link where the field is about links, else 0.
 pub fn read(gpu: &Gpu, field: u32, scope: u32, numbering: Numbering) -> Result<FieldValue, Code> {
-    if let Some(answer) = nvlink_field(gpu, field, scope) {
+    let of_link = || link_fields::read(gpu, field, scope);
+    if let Some(answer) = nvlink_field(gpu, field, scope).or_else(of_link) {
         return answer;
     }
     let time = &gpu.throttle.time_ns;

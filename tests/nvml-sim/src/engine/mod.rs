@@ -9,6 +9,7 @@ pub mod faults;
 pub mod fields;
 pub mod gpu;
 pub mod library;
+pub mod link_fields;
 pub mod node;
 pub mod profile;
 pub mod reading;

@@ -1,10 +1,11 @@
 //! Lists: those with room for answers, and field values, which are questions and answers at once.
 
+use std::ffi::c_ulong;
 use std::ptr::NonNull;
 
 use nvml_wrapper_sys::bindings as sys;
 
-use super::{Shape, not_null};
+use super::{Len, Shape, not_null};
 use crate::engine::code::Code;
 
 /// Room in a list, and what was needed: NVML's size query.
@@ -80,6 +81,33 @@ impl<T: Copy> Roomy<T> {
     pub fn fill(self, items: &[T]) {
         // SAFETY: The list has that much room by the caller's promise, and does not overlap a slice of this library.
         unsafe { self.0.copy_from_nonoverlapping(NonNull::from(items).cast(), items.len()) };
+    }
+}
+
+/// A set of numbers as bits of words; how many words there is room for is the [`Len`] before it.
+#[derive(Debug)]
+pub struct Words(NonNull<c_ulong>);
+
+impl Shape for Words {
+    type C = *mut c_ulong;
+
+    unsafe fn adopt(raw: *mut c_ulong) -> Result<Self, Code> {
+        not_null(raw).map(Self)
+    }
+}
+
+impl Words {
+    /// What there is room for beyond the set is 0; a set that does not fit is `INSUFFICIENT_SIZE`.
+    pub fn fill(self, room: Len, words: &[u64]) -> Result<(), Code> {
+        if words.len() > room.0 {
+            return Err(Code::INSUFFICIENT_SIZE);
+        }
+        for position in 0..room.0 {
+            let word = words.get(position).copied().unwrap_or(0);
+            // SAFETY: The array has as many words as its length says, by the caller's promise.
+            unsafe { self.0.add(position).write(word) };
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ mod list;
 mod text;
 mod versioned;
 
-pub use list::{Count, FieldCount, Fields, List, Roomy};
+pub use list::{Count, FieldCount, Fields, List, Roomy, Words};
 pub use text::{FixedText, Len, Text, array};
 pub use versioned::{Tagged, Versioned};
 
@@ -61,17 +61,18 @@ impl<T> Shape for Out<T> {
 }
 
 impl<T: Copy> Out<T> {
-    /// The same place as another struct of the same size, one without padding: Rust leaves in padding what was there,
-    /// and clients read it.
-    pub fn seen_as<U>(self) -> Out<U> {
-        const { assert!(size_of::<T>() == size_of::<U>() && align_of::<T>() >= align_of::<U>()) };
-        Out(self.0.cast())
-    }
-
     /// The last thing a function does; the result is its result.
     pub fn set(self, value: T) -> Result<(), Code> {
         // SAFETY: Valid for writes of a `T`, by the caller's promise.
         unsafe { self.0.write(value) };
+        Ok(())
+    }
+
+    /// As `set`, for a struct with padding: fields are written where they stand, and what lies between them stays the
+    /// caller's. Some read a field together with the padding behind it.
+    pub fn edit(mut self, change: impl FnOnce(&mut T)) -> Result<(), Code> {
+        // SAFETY: As in `set`; NVML's structs are plain numbers, for which any bits are a value.
+        change(unsafe { self.0.as_mut() });
         Ok(())
     }
 }
@@ -117,6 +118,18 @@ impl Shape for InstanceHandle {
     type C = sys::nvmlGpuInstance_t;
 
     unsafe fn adopt(raw: sys::nvmlGpuInstance_t) -> Result<Self, Code> {
+        not_null(raw).map(|raw| Self(raw.addr().get()))
+    }
+}
+
+/// The handle of the second GPU of a call about two. It carries a number and points at nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerHandle(pub usize);
+
+impl Shape for PeerHandle {
+    type C = sys::nvmlDevice_t;
+
+    unsafe fn adopt(raw: sys::nvmlDevice_t) -> Result<Self, Code> {
         not_null(raw).map(|raw| Self(raw.addr().get()))
     }
 }

@@ -18,9 +18,9 @@ impl Shape for Text {
     }
 }
 
-/// The length of the [`Text`] before it, its null included.
+/// The length of the [`Text`] before it, its null included; or of the words after it.
 #[derive(Clone, Copy, Debug)]
-pub struct Len(usize);
+pub struct Len(pub(super) usize);
 
 impl Shape for Len {
     type C = u32;

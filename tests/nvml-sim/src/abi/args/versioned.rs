@@ -82,12 +82,11 @@ impl<T> Tagged<T> {
         Ok(unsafe { self.place.cast::<V>().read() })
     }
 
-    /// Writes version `V` as another struct of the same size, one without padding, see [`Out::seen_as`](super::Out).
-    pub fn set_as<V: Versioned, U>(self, value: U) -> Result<(), Code> {
-        const { assert!(size_of::<V>() == size_of::<U>() && align_of::<V>() >= align_of::<U>()) };
+    /// As `set`, for a struct with padding, which stays as the caller left it; see [`Out::edit`](super::Out::edit).
+    pub fn edit<V: Versioned>(self, change: impl FnOnce(&mut V)) -> Result<(), Code> {
         self.check::<V>()?;
-        // SAFETY: As in `read`; a `U` takes as many bytes, on the same boundary.
-        unsafe { self.place.cast::<U>().write(value) };
+        // SAFETY: As in `read`; nobody else has the caller's struct while the call lasts.
+        change(unsafe { self.place.cast::<V>().as_mut() });
         Ok(())
     }
 

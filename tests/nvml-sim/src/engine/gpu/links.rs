@@ -65,7 +65,9 @@ named! {
 named! {
     RemoteKind: sys::nvmlIntNvLinkDeviceType_t {
         "gpu" = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_GPU,
+        "cpu" = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_IBMNPU,
         "switch" = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_SWITCH,
+        "unknown" = sys::nvmlIntNvLinkDeviceType_enum_NVML_NVLINK_DEVICE_TYPE_UNKNOWN,
     }
 }
 
@@ -94,6 +96,26 @@ pub struct Link {
     pub recovery_errors: u64,
     pub crc_flit_errors: u64,
     pub crc_data_errors: u64,
+    /// Of NVLink 5; the counters above are those before it.
+    pub counts: Reading<LinkCounts>,
+}
+
+/// What a link of NVLink 5 has counted; 0 where it is not said.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkCounts {
+    pub malformed_packets: u64,
+    pub buffer_overruns: u64,
+    pub receive: u64,
+    pub receive_remote: u64,
+    pub receive_general: u64,
+    pub link_integrity: u64,
+    pub transmit_discards: u64,
+    /// Recoveries tried, and those of them that failed.
+    pub recoveries: u64,
+    pub failed_recoveries: u64,
+    pub effective: u64,
+    pub symbol: u64,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -104,6 +126,7 @@ pub struct LinkPatch {
     pub recovery_errors: Option<u64>,
     pub crc_flit_errors: Option<u64>,
     pub crc_data_errors: Option<u64>,
+    pub counts: Option<LinkCounts>,
 }
 
 impl NvLink {
@@ -124,6 +147,7 @@ impl NvLink {
             recovery_errors: patch.recovery_errors.unwrap_or(self.link.recovery_errors),
             crc_flit_errors: patch.crc_flit_errors.unwrap_or(self.link.crc_flit_errors),
             crc_data_errors: patch.crc_data_errors.unwrap_or(self.link.crc_data_errors),
+            counts: patch.counts.map_or_else(|| self.link.counts.clone(), Reading::Value),
         })
     }
 

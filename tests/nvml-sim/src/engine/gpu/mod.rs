@@ -3,7 +3,6 @@
 //! The structs are the schema of `[gpu]` in a profile and of `[all]` and `[[gpu]]` in a scenario. Units stand in the
 //! names. There are next to no defaults: a profile says everything, and what a board has not it calls "unsupported".
 
-pub mod affinity;
 pub mod confidential;
 pub mod fabric;
 pub mod identity;
@@ -12,6 +11,7 @@ pub mod load;
 pub mod memory;
 pub mod mig;
 pub mod thermal;
+pub mod topology;
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,6 @@ use serde::Deserialize;
 use super::code::Code;
 use super::faults::Faults;
 use super::reading::Reading;
-use affinity::Affinity;
 use confidential::{HostVgpu, Platform, ProtectedMemory, Virtualization};
 use fabric::Fabric;
 use identity::{ComputeMode, Identity, Pci};
@@ -30,6 +29,7 @@ use load::{Clocks, Process, Utilization};
 use memory::{Ecc, Memory, Repair, RetiredPages, RowRemap};
 use mig::Mig;
 use thermal::{Power, Thermal, Throttle};
+use topology::Topology;
 
 named! {
     /// What the driver asks the operator to do, `NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`.
@@ -59,7 +59,6 @@ pub struct Gpu {
     pub host_vgpu: Reading<HostVgpu>,
     pub protected_memory: Reading<ProtectedMemory>,
     pub platform: Reading<Platform>,
-    pub affinity: Affinity,
     pub memory: Memory,
     pub utilization: Utilization,
     pub clocks: Clocks,
@@ -73,6 +72,7 @@ pub struct Gpu {
     pub pcie: Pcie,
     pub nvlink: Reading<NvLink>,
     pub fabric: Reading<Fabric>,
+    pub topology: Topology,
     pub mig: Reading<Mig>,
     pub recovery_action: Reading<RecoveryAction>,
     #[serde(default)]
