@@ -12,7 +12,7 @@ use std::{
 use super::vitals::Vitals;
 
 /// The least time over which a rate is a rate: what DCGM's health watches look back.
-pub const WINDOW: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_mins(1);
 
 /// What was read of a GPU before, and how long before.
 #[derive(Debug, Clone)]

@@ -61,7 +61,7 @@ pub struct Fabric {
     /// `NVML_GPU_FABRIC_HEALTH_MASK_*`, two and four bits a field, 0 = not supported.
     pub health_mask: u32,
     /// `NVML_GPU_FABRIC_HEALTH_SUMMARY_*`: 0 not supported, 1 healthy, 2 unhealthy, 3 limited capacity. `None` from a driver that
-    /// has version 2 of the struct alone (before 570).
+    /// has version 2 of the struct alone.
     pub health_summary: Option<u32>,
 }
 

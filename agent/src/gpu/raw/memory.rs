@@ -40,7 +40,7 @@ pub fn spare_rows(device: &Device<'_>) -> Result<SpareRows, NvmlError> {
     Ok(SpareRows { max, high, partial, low, none })
 }
 
-/// Errors of the caches and registers (`nvmlDeviceGetSramEccErrorStatus`; Ampere and later, driver 545+; drivers may want UID 0).
+/// Errors of the caches and registers (`nvmlDeviceGetSramEccErrorStatus`; drivers may want UID 0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SramErrors {
     /// Uncorrectable ones since the driver was loaded, by how the memory is protected.
@@ -67,7 +67,7 @@ pub fn sram_errors(device: &Device<'_>) -> Result<SramErrors, NvmlError> {
     })
 }
 
-/// Repairs that the next reset makes (`nvmlDeviceGetRepairStatus`; Blackwell, driver 575+).
+/// Repairs that the next reset makes (`nvmlDeviceGetRepairStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repairs {
     /// A memory channel is exchanged for a spare one.

@@ -1,7 +1,10 @@
 //! What the driver says of the whole GPU.
 
 use super::{Case, NVML, OURS, Raised, Rule};
-use crate::gpu::health::{Verdict, vitals::Trouble};
+use crate::gpu::{
+    health::{Verdict, vitals::Trouble},
+    pcie::PcieLink,
+};
 
 pub const RULES: &[Rule] = &[
     // First: of a GPU that is lost nothing else is told.
@@ -30,7 +33,7 @@ fn lost(case: &Case<'_>) -> Option<Raised> {
 fn nothing_read(case: &Case<'_>) -> Option<Raised> {
     let (said, link) = (&case.now.said, &case.now.pcie.link);
     // What NVML knows without asking the GPU is no sign of life.
-    let silent = said.answered == 0 && said.refused > 0 && *link == Default::default();
+    let silent = said.answered == 0 && said.refused > 0 && *link == PcieLink::default();
     let first = case.now.absent.iter().find(|absent| !absent.by_design);
     silent.then(|| {
         Raised::new(

@@ -161,7 +161,7 @@ fn uncorrected(case: &Case<'_>) -> Option<Raised> {
 fn corrected_rate(case: &Case<'_>) -> Option<Raised> {
     let before = case.before?;
     let grown = before.growth(case.now, |vitals| vitals.memory.ecc_corrected)?;
-    let rate = before.rate(grown, Duration::from_secs(60))?;
+    let rate = before.rate(grown, Duration::from_mins(1))?;
     (rate > CORRECTED_PER_MINUTE).then(|| {
         let raised = Raised::new(
             Verdict::Attention,

@@ -60,7 +60,7 @@ fn generation(case: &Case<'_>) -> Option<Raised> {
 fn replays(case: &Case<'_>) -> Option<Raised> {
     let before = case.before?;
     let grown = before.growth(case.now, |vitals| vitals.pcie.replays)?;
-    let rate = before.rate(grown, Duration::from_secs(60))?;
+    let rate = before.rate(grown, Duration::from_mins(1))?;
     (rate > REPLAYS_PER_MINUTE).then(|| {
         let raised = Raised::new(
             Verdict::Attention,

@@ -36,7 +36,6 @@ pub struct Vitals {
 }
 
 /// Reads one GPU. One that NVML gives no handle to is not an error: why it does not is what health is about.
-#[expect(clippy::unnecessary_wraps, reason = "a view, as the worker takes them")]
 pub fn vitals(session: &Session<'_>, index: u32) -> Result<Vitals, GpuError> {
     const HANDLE: &str = "nvmlDeviceGetHandleByIndex_v2";
     let mut r = Asker::new(session.progress);

@@ -33,15 +33,18 @@ enum Board {
     T4,
 }
 
+/// What makes another board of a healthy one.
+type Change = fn(&mut Vitals);
+
 /// One case: what is different now, and what was different a while before.
 struct Case {
     /// The rule that it is about.
     rule: &'static str,
     what: &'static str,
     board: Board,
-    now: fn(&mut Vitals),
+    now: Change,
     /// How long before there was another reading, and how that one differed from a healthy board's.
-    before: Option<(u64, fn(&mut Vitals))>,
+    before: Option<(u64, Change)>,
     /// None: it comes close.
     raises: Option<Verdict>,
     /// Other rules that it raises.
@@ -58,7 +61,7 @@ const CASE: Case = Case {
     and: &[],
 };
 
-const SAME: fn(&mut Vitals) = |_| {};
+const SAME: Change = |_| {};
 
 fn cases() -> impl Iterator<Item = &'static Case> {
     [driver::CASES, memory::CASES, thermal::CASES, pcie::CASES, nvlink::CASES].into_iter().flatten()
@@ -227,7 +230,7 @@ fn busy_healthy_boards_have_no_finding_at_first_nor_later() {
     for board in [Board::H100, Board::A100, Board::T4] {
         let vitals = board.healthy();
         assert_eq!(findings(&vitals, None), []);
-        let before = Before { ago: Duration::from_secs(3600), vitals: vitals.clone() };
+        let before = Before { ago: Duration::from_hours(1), vitals: vitals.clone() };
         assert_eq!(findings(&vitals, Some(&before)), []);
     }
 }
@@ -236,7 +239,7 @@ fn busy_healthy_boards_have_no_finding_at_first_nor_later() {
 fn a_rule_without_its_figure_stays_silent() {
     let nothing = Vitals::default();
     assert_eq!(findings(&nothing, None), []);
-    let before = Before { ago: Duration::from_secs(60), vitals: nothing.clone() };
+    let before = Before { ago: Duration::from_mins(1), vitals: nothing.clone() };
     assert_eq!(findings(&nothing, Some(&before)), []);
     assert_eq!(findings(&h100(), Some(&before)), []);
 }
