@@ -90,9 +90,7 @@ type Reported = Vec<(Option<PciAddress>, FindingAnswer)>;
 fn reported(node: &Node) -> Reported {
     let groups = node.journal.groups();
     let faults = groups.iter().filter_map(|group| Some((group.key.pci, of_group(group)?)));
-    let stalled = stalled::calls(node);
-    let stalled = stalled.iter().filter_map(|call| Some((call.pci(), call.finding()?)));
-    faults.chain(stalled).collect()
+    faults.chain(stalled::findings(node)).collect()
 }
 
 fn findings(reported: Reported) -> Vec<FindingAnswer> {
