@@ -23,7 +23,7 @@ use crate::{
         source::State,
         tracer::{Loader, Tracer},
     },
-    node::{Board, Devices, Node, Recorder},
+    node::{Board, Devices, Node, Recorder, Timelines},
 };
 
 /// NVML calls take microseconds to some 100 ms; one that takes longer than this is stuck.
@@ -62,6 +62,7 @@ pub fn node(arguments: &Arguments, journal: Journal, recorder: Option<Recorder>)
         combiners: Mutex::default(),
         sources: Board::new(),
         devices: Devices::new(arguments.host_root.clone()),
+        timelines: Timelines::default(),
         recorder,
         started: SystemTime::now(),
         name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),

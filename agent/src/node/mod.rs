@@ -5,6 +5,7 @@ pub mod devices;
 pub mod holders;
 mod kernel_log;
 mod sources;
+pub mod timeline;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +19,7 @@ use std::{
 
 pub use board::Board;
 pub use devices::Devices;
+pub use timeline::Timelines;
 
 use crate::{
     event::{Journal, Origin, Report, Source, What},
@@ -87,6 +89,8 @@ pub struct Node {
     pub sources: Board,
     /// Who has the driver's devices open. Written by the source that follows them.
     pub devices: Devices,
+    /// What the GPUs measured. Written by the recorder's sampler, empty in a session by itself.
+    pub timelines: Timelines,
     /// Set where this process is the node's recorder and not a session by itself.
     pub recorder: Option<Recorder>,
     pub started: SystemTime,
