@@ -184,6 +184,10 @@ fn field_values_into(sample: &mut Sample, d: &Device<'_>, r: &mut Reader<'_>) {
     let ids = first.iter().chain(COUNTERS.iter().flat_map(|(_, ids)| *ids));
     let fields: Vec<Field> = ids.map(|id| Field { id: *id, scope: 0 }).collect();
     let Some(values) = r.read("field_values", FIELD_VALUES, || field_values(d, &fields)) else {
+        let counters = COUNTERS.iter().map(|(counter, _)| counter.name());
+        for field in std::iter::once(Gauge::MemoryTemperature.name()).chain(counters) {
+            r.not_asked(field, FIELD_VALUES, "the one call for all field values failed");
+        }
         return;
     };
     let mut values = values

@@ -58,12 +58,20 @@ pub struct Rings {
 }
 
 /// What is known of a stretch of time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Window {
     /// Seconds of a point: 1 where the fine ring reaches back far enough, else [`COARSE_S`].
     pub resolution_s: u32,
     pub points: Vec<Point>,
     pub gaps: Vec<Gap>,
+}
+
+impl Window {
+    /// Leaves out the points before and behind two times.
+    pub fn clip(&mut self, from: SystemTime, to: SystemTime) {
+        let within = seconds(from)..=seconds(to);
+        self.points.retain(|point| within.contains(&point.at));
+    }
 }
 
 impl Rings {
@@ -93,13 +101,19 @@ impl Rings {
 
     /// There was no sample at this time, and why.
     pub fn missed(&mut self, now: SystemTime, reason: &str) {
+        let now = seconds(now);
         let reason: String = reason.chars().take(REASON).collect();
         match self.gaps.back_mut() {
             Some(gap) if gap.to.is_none() && *gap.reason == *reason => return,
-            Some(gap) if gap.to.is_none() => gap.to = Some(seconds(now)),
+            Some(gap) if gap.to.is_none() => {
+                gap.to = Some(now);
+                return self.gap(now, None, reason);
+            }
             _ => {}
         }
-        self.gap(seconds(now), None, reason);
+        // It was due a second after the last: whoever waits for an answer learns late that none comes.
+        let due = self.last.map_or(now, |(_, last)| last.saturating_add(1).min(now));
+        self.gap(due, None, reason);
     }
 
     /// What is known between two points in time.

@@ -9,7 +9,11 @@ use crate::engine::code::Code;
 const SAMPLING_PERIOD_US: u32 = 167_000;
 
 export! {
+    /// A divided GPU has none.
     device fn nvmlDeviceGetUtilizationRates((_, gpu), utilization: Out<sys::nvmlUtilization_t>) {
+        if gpu.mig.as_ref().is_ok_and(|mig| mig.enabled) {
+            return Err(Code::NOT_SUPPORTED);
+        }
         let gpu = &gpu.utilization;
         utilization.set(sys::nvmlUtilization_t { gpu: gpu.gpu_percent.get()?, memory: gpu.memory_percent.get()? })
     }

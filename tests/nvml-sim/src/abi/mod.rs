@@ -28,6 +28,7 @@ pub mod mig;
 pub mod nvlink;
 pub mod pcie;
 pub mod processes;
+pub mod samples;
 pub mod thermal;
 pub mod throttle;
 
@@ -45,6 +46,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     nvlink::SYMBOLS,
     pcie::SYMBOLS,
     processes::SYMBOLS,
+    samples::SYMBOLS,
     thermal::SYMBOLS,
     throttle::SYMBOLS,
 ];

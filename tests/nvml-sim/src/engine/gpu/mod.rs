@@ -8,9 +8,10 @@ pub mod identity;
 pub mod links;
 pub mod load;
 pub mod memory;
+pub mod samples;
 pub mod thermal;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nvml_wrapper_sys::bindings as sys;
 use serde::Deserialize;
@@ -23,6 +24,7 @@ use identity::{ComputeMode, Identity, Pci, Virtualization};
 use links::{NvLink, Pcie};
 use load::{Clocks, Process, Utilization};
 use memory::{Ecc, Memory, Repair, RetiredPages, RowRemap};
+use samples::Samples;
 use thermal::{Power, Thermal, Throttle};
 
 named! {
@@ -86,6 +88,7 @@ pub struct Gpu {
     pub memory: Memory,
     pub utilization: Utilization,
     pub clocks: Clocks,
+    pub samples: Samples,
     pub thermal: Thermal,
     pub power: Power,
     pub throttle: Throttle,
@@ -105,11 +108,40 @@ pub struct Gpu {
     pub lost: bool,
     /// Falls off the bus this long after `nvmlInit`, so that a client can hold a handle to it.
     pub lost_after_ms: Option<u64>,
+    /// What it is by turns, see [`Gpu::at`]. The scenario makes them of `frames`.
+    #[serde(skip)]
+    pub frames: Vec<Gpu>,
+    #[serde(default = "second")]
+    pub frame_ms: u64,
     #[serde(default)]
     pub faults: Faults,
 }
 
+fn second() -> u64 {
+    1000
+}
+
+/// Microseconds.
+const MILLISECOND_US: u64 = 1000;
+
 impl Gpu {
+    /// What it is at a time, in microseconds since 1970: one frame after the other, each for `frame_ms`, and then from the
+    /// first on again.
+    #[must_use]
+    pub fn at(&self, time_us: u64) -> &Self {
+        let turn = time_us / (self.frame_ms * MILLISECOND_US).max(1);
+        let frames = self.frames.len() as u64;
+        let frame = turn.checked_rem(frames).and_then(|frame| usize::try_from(frame).ok());
+        frame.and_then(|frame| self.frames.get(frame)).unwrap_or(self)
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub fn now(&self) -> &Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.at(u64::try_from(since.as_micros()).unwrap_or(0))
+    }
+
     /// Lets the faults of `symbol` strike, and refuses when the GPU is gone.
     pub fn reach(&self, symbol: &str, started: Instant) -> Result<(), Code> {
         self.faults.strike(symbol)?;
