@@ -20,6 +20,7 @@ mod processes;
 mod protocol;
 mod record;
 mod sick_drivers;
+mod timeline;
 
 /// Says that a test does not run here.
 #[expect(clippy::print_stdout, reason = "the test runner reads it from there")]

@@ -4,10 +4,11 @@ use anyhow::Result;
 use e2e::{Agent, simulated};
 use serde_json::{Value, json};
 
-const TOOLS: [&str; 7] = [
+const TOOLS: &[&str] = &[
     "get_gpu_health",
     "get_gpu_inventory",
     "get_gpu_processes",
+    "get_gpu_timeline",
     "analyze_xid_errors",
     "trace_driver_calls",
     "watch_gpu_events",

@@ -5,6 +5,7 @@
 //!   driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
+//! - [`sample`] is one reading of what moves, for the timeline.
 //! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
 //!   nvml-wrapper does not wrap.
 //!
@@ -20,6 +21,7 @@ pub mod pcie;
 pub mod processes;
 pub mod raw;
 pub mod reading;
+pub mod sample;
 pub mod worker;
 
 use std::time::{Duration, SystemTime};

@@ -30,6 +30,7 @@ pub mod nvlink;
 pub mod pcie;
 pub mod platform;
 pub mod processes;
+pub mod samples;
 pub mod thermal;
 pub mod throttle;
 pub mod topology;
@@ -50,6 +51,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     pcie::SYMBOLS,
     platform::SYMBOLS,
     processes::SYMBOLS,
+    samples::SYMBOLS,
     thermal::SYMBOLS,
     throttle::SYMBOLS,
     topology::SYMBOLS,

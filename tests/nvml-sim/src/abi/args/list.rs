@@ -111,6 +111,22 @@ impl Words {
     }
 }
 
+impl<T: Copy> List<T> {
+    /// Fills what room there is, and says how many came in: what samples have instead of an error. Null asks how many there
+    /// are.
+    pub fn fill_room(self, count: &Count, items: &[T]) -> Result<(), Code> {
+        let fitting = if self.0.is_null() { items.len() } else { items.len().min(count.room) };
+        let written = u32::try_from(fitting).map_err(|_| Code::UNKNOWN)?;
+        // SAFETY: Valid for writes of a count, by the caller's promise.
+        unsafe { count.place.write(written) };
+        if !self.0.is_null() {
+            // SAFETY: The list has room for that many by the caller's promise; it does not overlap a slice of this library.
+            unsafe { self.0.copy_from_nonoverlapping(items.as_ptr(), fitting) };
+        }
+        Ok(())
+    }
+}
+
 /// Field values: each entry says what is asked and has room for the answer. The count is the argument before it.
 #[derive(Debug)]
 pub struct Fields(NonNull<sys::nvmlFieldValue_t>);
