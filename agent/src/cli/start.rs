@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::{Journal, Source},
-    gpu::{self, Worker},
+    gpu::{self, Worker, health::Readings},
     kernel::{
         Buffer,
         source::State,
@@ -62,6 +62,7 @@ pub fn node(arguments: &Arguments, journal: Journal, recorder: Option<Recorder>)
         combiners: Mutex::default(),
         sources: Board::new(),
         devices: Devices::new(arguments.host_root.clone()),
+        readings: Readings::default(),
         recorder,
         started: SystemTime::now(),
         name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),

@@ -21,7 +21,7 @@ pub use devices::Devices;
 
 use crate::{
     event::{Journal, Origin, Report, Source, What},
-    gpu::{GpuError, Worker},
+    gpu::{GpuError, Worker, health::Readings},
     kernel::Line,
     store::keeper::Kept,
     xid::{self, Combiner, Kind},
@@ -87,6 +87,8 @@ pub struct Node {
     pub sources: Board,
     /// Who has the driver's devices open. Written by the source that follows them.
     pub devices: Devices,
+    /// What health is compared with. `get_gpu_health` writes and reads it.
+    pub readings: Readings,
     /// Set where this process is the node's recorder and not a session by itself.
     pub recorder: Option<Recorder>,
     pub started: SystemTime,

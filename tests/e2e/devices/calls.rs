@@ -164,7 +164,14 @@ fn a_call_that_does_not_come_back_is_told_while_it_is_inside() -> Result<()> {
     actor.run("opener = threading.Thread(target=os.open, args=('/dev/nvidia3', os.O_RDONLY))")?;
     actor.run("opener.start()")?;
     session.until(|heard| heard.iter().any(|it| it["kind"] == "call_stalled"))?;
+    let findings = |session: &mut super::Session| -> Result<usize> {
+        let health = session.agent.ask("get_gpu_health", &json!({}))?.to_string();
+        Ok(health.matches("\"id\":\"call_stalled\"").count())
+    };
+    assert_eq!(findings(&mut session)?, 1);
     actor.run("os.close(os.open('/dev/nvidia3', os.O_WRONLY)); opener.join()")?;
+    // It has come back, and is history.
+    assert_eq!(findings(&mut session)?, 0);
     let events = session.events(actor.pid)?;
     assert_eq!(events.iter().map(in_words).collect::<Vec<_>>(), ["call_stalled nvidia3 open "]);
     assert!(events[0]["call"]["inside_ms"].as_u64() >= Some(10_000), "{}", events[0]);

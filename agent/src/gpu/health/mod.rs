@@ -1,14 +1,16 @@
 //! How the GPUs are: a verdict per GPU, made of findings that say what was read and what to do.
 //!
-//! [`vitals`] reads the figures, [`rules`] judges them without any I/O. A finding is about something that an engineer
+//! [`vitals`] reads the figures, [`before`] keeps those that were read before, [`rules`] judges both without any I/O. A finding is about something that an engineer
 //! would act on. What a busy, healthy GPU shows is none: full memory, the software power cap, idle clocks, a PCIe link
 //! that an idle GPU has slowed down, errors counted over the board's lifetime.
 
+pub mod before;
 pub mod rules;
 pub mod vitals;
 
 use std::fmt;
 
+pub use before::Readings;
 pub use vitals::{Vitals, vitals};
 
 /// The state of one GPU, from best to worst; that of its worst finding.
@@ -68,10 +70,4 @@ impl Evidence {
     pub fn new(name: &'static str, value: impl fmt::Display) -> Self {
         Self { name, value: value.to_string() }
     }
-}
-
-/// The verdict of a GPU with these findings.
-#[must_use]
-pub fn verdict(findings: &[Finding]) -> Verdict {
-    findings.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Healthy)
 }

@@ -1,4 +1,4 @@
-//! What health is judged by.
+//! What health is judged by, but for memory.
 
 use std::mem::zeroed;
 
@@ -7,45 +7,14 @@ use nvml_wrapper::{
     error::{NvmlError, nvml_sym, nvml_try},
 };
 use nvml_wrapper_sys::bindings::{
-    field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfoV_t,
-    nvmlMarginTemperature_t,
+    nvmlGpuFabricInfo_v2_t, nvmlGpuFabricInfoV_t, nvmlMarginTemperature_t,
 };
 
-use super::{
-    fields::{Field, field_value},
-    tag,
-};
+use super::tag;
 
 const _: () = assert!(tag::<nvmlGpuFabricInfo_v2_t>(2) == 0x0200_0024);
+const _: () = assert!(tag::<nvmlGpuFabricInfoV_t>(3) == 0x0300_0028);
 const _: () = assert!(tag::<nvmlMarginTemperature_t>(1) == 0x0100_0008);
-
-/// Row remapping of HBM, as counts since manufacture and two flags (A100 and later; driver 450+; not while MIG instances exist).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RemappedRows {
-    pub correctable: u32,
-    pub uncorrectable: u32,
-    /// A remapping waits for the next GPU reset.
-    pub pending: bool,
-    /// A remapping failed: the spare rows of a bank are used up.
-    pub failed: bool,
-}
-
-/// `nvmlDeviceGetRemappedRows`.
-pub fn remapped_rows(device: &Device<'_>) -> Result<RemappedRows, NvmlError> {
-    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetRemappedRows.as_ref())?;
-    let (mut correctable, mut uncorrectable, mut pending, mut failed) = (0, 0, 0, 0);
-    // SAFETY: four out-parameters of the type NVML writes, alive during the call; the handle belongs to this NVML.
-    nvml_try(unsafe {
-        call(
-            device.handle(),
-            &raw mut correctable,
-            &raw mut uncorrectable,
-            &raw mut pending,
-            &raw mut failed,
-        )
-    })?;
-    Ok(RemappedRows { correctable, uncorrectable, pending: pending != 0, failed: failed != 0 })
-}
 
 /// Why the clocks are where they are: the bits of `nvmlClocksEventReasons` (driver 535+; the older
 /// `nvmlDeviceGetCurrentClocksThrottleReasons` has the same bits and is asked where the new name is absent).
@@ -73,16 +42,17 @@ pub fn margin_celsius(device: &Device<'_>) -> Result<i32, NvmlError> {
     Ok(margin.marginTemperature)
 }
 
-/// The driver's own verdict on what the GPU needs: 0 none, 1 GPU reset, 2 node reboot, 3 drain P2P, 4 drain and reset
-/// (`NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`; driver 570+; the number of Xid 154).
-pub fn recovery_action(device: &Device<'_>) -> Result<u32, NvmlError> {
-    let field = Field { id: NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, scope: 0 };
-    let action = field_value(device, field)?.unsigned();
-    action.and_then(|action| u32::try_from(action).ok()).ok_or(NvmlError::Unknown)
+/// What the GPU could do in a slot that can do anything, as opposed to `nvmlDeviceGetMaxPcieLinkGeneration`.
+pub fn pcie_generation_max_of_gpu(device: &Device<'_>) -> Result<u32, NvmlError> {
+    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetGpuMaxPcieLinkGeneration.as_ref())?;
+    let mut generation = 0;
+    // SAFETY: one out-parameter of the type NVML writes; the handle belongs to this NVML.
+    nvml_try(unsafe { call(device.handle(), &raw mut generation) })?;
+    Ok(generation)
 }
 
-/// Where the GPU stands with the NVLink fabric (`nvmlDeviceGetGpuFabricInfoV`, version 2; NVSwitch systems, driver 550+).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the GPU stands with the NVLink fabric (`nvmlDeviceGetGpuFabricInfoV`; NVSwitch systems, driver 550+).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fabric {
     /// `NVML_GPU_FABRIC_STATE_*`: 0 not supported, 1 not started, 2 in progress, 3 completed.
     pub state: u32,
@@ -90,16 +60,34 @@ pub struct Fabric {
     pub status: u32,
     /// `NVML_GPU_FABRIC_HEALTH_MASK_*`, two and four bits a field, 0 = not supported.
     pub health_mask: u32,
+    /// `NVML_GPU_FABRIC_HEALTH_SUMMARY_*`: 0 not supported, 1 healthy, 2 unhealthy, 3 limited capacity. `None` from a driver that
+    /// has version 2 of the struct alone.
+    pub health_summary: Option<u32>,
 }
 
 /// See [`Fabric`].
 pub fn fabric(device: &Device<'_>) -> Result<Fabric, NvmlError> {
+    match fabric_of(device, tag::<nvmlGpuFabricInfoV_t>(3)) {
+        // NVML_ERROR_ARGUMENT_VERSION_MISMATCH, which nvml-wrapper has no name for.
+        Err(NvmlError::UnexpectedVariant(25)) => {
+            let older = fabric_of(device, tag::<nvmlGpuFabricInfo_v2_t>(2))?;
+            Ok(Fabric { health_summary: None, ..older })
+        }
+        answer => answer,
+    }
+}
+
+fn fabric_of(device: &Device<'_>, version: u32) -> Result<Fabric, NvmlError> {
     let call = nvml_sym(device.nvml().lib().nvmlDeviceGetGpuFabricInfoV.as_ref())?;
-    // The largest version is what the binding's pointer type asks for; version 2 is its prefix and what 550 knows.
     // SAFETY: plain numbers and byte arrays, for all of which zero is a value.
     let mut info: nvmlGpuFabricInfoV_t = unsafe { zeroed() };
-    info.version = tag::<nvmlGpuFabricInfo_v2_t>(2);
-    // SAFETY: NVML writes the bytes of the version asked for, which this struct has; the handle belongs to this NVML.
+    info.version = version;
+    // SAFETY: NVML writes the bytes of the version asked for: this struct's, or those of its prefix; the handle belongs to this NVML.
     nvml_try(unsafe { call(device.handle(), &raw mut info) })?;
-    Ok(Fabric { state: info.state.into(), status: info.status, health_mask: info.healthMask })
+    Ok(Fabric {
+        state: info.state.into(),
+        status: info.status,
+        health_mask: info.healthMask,
+        health_summary: Some(info.healthSummary.into()),
+    })
 }

@@ -6,6 +6,7 @@
 mod events;
 pub mod fields;
 mod health;
+mod memory;
 mod processes;
 
 use nvml_wrapper::{
@@ -16,9 +17,9 @@ use nvml_wrapper_sys::bindings::nvmlReturn_t;
 
 pub use events::{XidEvent, XidEvents};
 pub use health::{
-    Fabric, RemappedRows, clocks_event_reasons, fabric, margin_celsius, recovery_action,
-    remapped_rows,
+    Fabric, clocks_event_reasons, fabric, margin_celsius, pcie_generation_max_of_gpu,
 };
+pub use memory::{Repairs, SpareRows, SramErrors, repairs, spare_rows, sram_errors};
 pub use processes::{Listed, ProcessList, Sample, process_samples, processes};
 
 /// `NVML_STRUCT_VERSION` of nvml.h.

@@ -13,17 +13,25 @@
 //! ```
 
 mod answer;
+mod figures;
+mod limits;
+mod stalled;
 
-use self::answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group, unread, verdict_of};
+use std::time::Instant;
+
+use self::{
+    answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group},
+    limits::Unread,
+};
 use super::{
     event,
     select::{self, GpuAndDetail},
 };
 use crate::{
-    event::Group,
-    gpu::health,
+    gpu::{GpuName, health},
     mcp::tool::{Call, Refusal, Tool},
     node::Node,
+    xid::PciAddress,
 };
 
 #[derive(Debug)]
@@ -33,31 +41,31 @@ impl Tool for GetGpuHealth {
     const NAME: &'static str = "get_gpu_health";
     const TITLE: &'static str = "GPU health";
     const DESCRIPTION: &'static str = "Whether this node's GPUs are well: a verdict per GPU (healthy, attention, degraded, failed, unreachable) with findings, \
-        the figures behind them, what to do, and NVIDIA's action. Judges ECC, row remapping, clocks, heat, PCIe, NVLink, fabric, the driver's recovery action \
-        and Xids. No findings means healthy; `limits` says what could not be judged.";
+        the figures behind them, what to do, and NVIDIA's action. Judges ECC, row remapping, clocks, heat, PCIe, NVLink, fabric, the driver's recovery action, \
+        Xids and processes stuck in the driver. No findings means healthy; `limits` says what could not be judged.";
     type Input = GpuAndDetail;
     type Answer = Health;
 
     async fn call(node: &Node, input: GpuAndDetail, _: &Call) -> Result<Health, Refusal> {
         let names = select::gpus(node, input.gpu.as_ref()).await?;
         node.sources.settled().await;
-        let mut faults: Vec<Group> =
-            node.journal.groups().into_iter().filter(|group| verdict_of(group).is_some()).collect();
-        let mut gpus = Vec::new();
-        let mut not_read = Vec::new();
+        let mut reported = reported(node);
+        let (mut gpus, mut unread) = (Vec::new(), Unread::default());
         for (name, read) in node.gpu.ask_each(names, health::vitals).await {
-            not_read.extend(read.as_ref().ok().and_then(|(_, vitals)| unread(name.index, vitals)));
-            let about = |group: &Group| name.pci.is_some() && group.key.pci == name.pci;
-            let own: Vec<Group> = faults.iter().filter(|group| about(group)).cloned().collect();
-            faults.retain(|group| !about(group));
-            gpus.push(GpuHealth::of(&name, read, &own, input.detail));
+            let read = read.map(|vitals| {
+                unread.note(name.index, &vitals);
+                let before = node.readings.exchange(&key(&name), Instant::now(), &vitals);
+                (vitals, before)
+            });
+            let about = |of: &Option<PciAddress>| name.pci.is_some() && *of == name.pci;
+            let (own, rest) = reported.into_iter().partition(|(of, _)| about(of));
+            reported = rest;
+            gpus.push(GpuHealth::of(&name, read, findings(own), input.detail));
         }
         // What happened to devices that were not asked about is another question.
-        let others = if input.gpu.is_some() { Vec::new() } else { faults };
-        let other_devices: Vec<FindingAnswer> = others.iter().filter_map(of_group).collect();
-        let xids_considered = node.sources.any_live();
+        let other_devices = if input.gpu.is_some() { Vec::new() } else { findings(reported) };
         let mut limits = Vec::from_iter(event::unheard(node));
-        limits.extend(not_read);
+        limits.extend(unread.lines());
         let worst = gpus
             .iter()
             .map(|gpu| gpu.verdict)
@@ -65,13 +73,29 @@ impl Tool for GetGpuHealth {
         Ok(Health {
             simulated: node.gpu.simulated(),
             node: node.name.clone(),
-            verdict: worst
-                .max_by_key(|verdict| verdict.verdict())
-                .unwrap_or(VerdictAnswer::Healthy),
+            verdict: worst.max().unwrap_or(VerdictAnswer::Healthy),
             gpus,
             other_devices,
-            xids_considered,
+            xids_considered: node.sources.any_live(),
             limits,
         })
     }
+}
+
+type Reported = Vec<(Option<PciAddress>, FindingAnswer)>;
+
+/// What the journal has: faults that the driver reported, and calls that do not come back.
+fn reported(node: &Node) -> Reported {
+    let groups = node.journal.groups();
+    let faults = groups.iter().filter_map(|group| Some((group.key.pci, of_group(group)?)));
+    faults.chain(stalled::findings(node)).collect()
+}
+
+fn findings(reported: Reported) -> Vec<FindingAnswer> {
+    reported.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// What a GPU's readings are kept under.
+fn key(name: &GpuName) -> String {
+    name.uuid.clone().unwrap_or_else(|| select::pci_text(name))
 }

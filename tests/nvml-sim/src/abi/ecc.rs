@@ -1,4 +1,4 @@
-//! Whether memory is sound: ECC counters, remapped rows, retired pages, repairs.
+//! Whether memory is sound: ECC counters, remapped rows, retired pages, repairs, and the board's own record of them.
 
 use nvml_wrapper_sys::bindings as sys;
 
@@ -101,6 +101,9 @@ export! {
     device fn nvmlDeviceGetRetiredPagesPendingStatus((_, gpu), pending: Out<sys::nvmlEnableState_t>) {
         pending.set(state(gpu.retired_pages.as_ref()?.pending))
     }
+
+    /// A board that has an InfoROM has a sound one; `faults` make it `CORRUPTED_INFOROM`.
+    device fn nvmlDeviceValidateInforom((_, gpu)) { gpu.identity.inforom.image.as_ref().map(|_| ()) }
 
     device fn nvmlDeviceGetRepairStatus((_, gpu), status: Tagged<sys::nvmlRepairStatus_t>) {
         type Info = sys::nvmlRepairStatus_v1_t;

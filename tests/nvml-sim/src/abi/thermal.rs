@@ -4,7 +4,7 @@ use nvml_wrapper_sys::bindings as sys;
 
 use super::args::{Out, Tagged, Versioned as _};
 use crate::engine::code::Code;
-use crate::engine::gpu::Gpu;
+use crate::engine::gpu::{Gpu, thermal::Fan};
 
 /// NVML has one sensor.
 fn sensor(gpu: &Gpu, sensor: sys::nvmlTemperatureSensors_t) -> Result<i32, Code> {
@@ -12,6 +12,12 @@ fn sensor(gpu: &Gpu, sensor: sys::nvmlTemperatureSensors_t) -> Result<i32, Code>
         sys::nvmlTemperatureSensors_enum_NVML_TEMPERATURE_GPU => gpu.thermal.gpu_celsius.get(),
         _ => Err(Code::INVALID_ARGUMENT),
     }
+}
+
+fn one_fan(gpu: &Gpu, fan: u32) -> Result<&Fan, Code> {
+    let fans = &gpu.thermal.fans;
+    let missing = if fans.is_empty() { Code::NOT_SUPPORTED } else { Code::INVALID_ARGUMENT };
+    fans.get(fan as usize).ok_or(missing)
 }
 
 export! {
@@ -71,8 +77,13 @@ export! {
     }
 
     device fn nvmlDeviceGetFanSpeed_v2((_, gpu), fan: u32, percent: Out<u32>) {
-        let fans = &gpu.thermal.fans;
-        let missing = if fans.is_empty() { Code::NOT_SUPPORTED } else { Code::INVALID_ARGUMENT };
-        percent.set(fans.get(fan as usize).ok_or(missing)?.speed_percent.get()?)
+        percent.set(one_fan(gpu, fan)?.speed_percent.get()?)
+    }
+
+    device fn nvmlDeviceGetFanSpeedRPM((_, gpu), speed: Tagged<sys::nvmlFanSpeedInfo_t>) {
+        type Info = sys::nvmlFanSpeedInfo_v1_t;
+        let asked: Info = speed.read()?;
+        let rpm = one_fan(gpu, asked.fan)?.speed_rpm.get()?;
+        speed.set(Info { version: Info::TAG, fan: asked.fan, speed: rpm })
     }
 }

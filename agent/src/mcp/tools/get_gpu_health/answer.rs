@@ -5,18 +5,18 @@ use std::fmt::Write as _;
 use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
 
+use super::figures::Figures;
 use crate::{
     event::Group,
     gpu::{
         GpuError, GpuName,
-        health::{self, Evidence, Finding, Verdict, Vitals, rules},
+        health::{Evidence, Finding, Verdict, Vitals, before::Before, rules},
     },
     mcp::{
         render,
         tool::Answer,
         tools::{
             event::{self, XidOfEvent},
-            get_gpu_inventory::AbsentAnswer,
             select::Detail,
         },
     },
@@ -39,7 +39,7 @@ pub struct Health {
     pub limits: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictAnswer {
     /// Nothing to act on.
@@ -61,6 +61,9 @@ pub struct GpuHealth {
     pub uuid: Option<String>,
     pub verdict: VerdictAnswer,
     pub findings: Vec<FindingAnswer>,
+    /// How old the reading is that counters are compared with: growth is judged from the second answer of a process on, and rates
+    /// from a minute on. Null for the first.
+    pub compared_with_seconds_ago: Option<u64>,
     /// The figures that were read, with `detail: full`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
@@ -85,51 +88,6 @@ pub struct FindingAnswer {
 pub struct EvidenceAnswer {
     pub name: String,
     pub value: String,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Figures {
-    pub temperature_celsius: Option<u32>,
-    pub thermal_margin_celsius: Option<i32>,
-    /// nvmlClocksEventReasons bits.
-    pub clocks_event_reasons: Option<u64>,
-    pub gpu_utilization_percent: Option<u32>,
-    /// Since the driver was loaded.
-    pub ecc_uncorrected_volatile: Option<u64>,
-    /// Over the board's life; never judged.
-    pub ecc_uncorrected_aggregate: Option<u64>,
-    pub remapped_rows_correctable: Option<u32>,
-    pub remapped_rows_uncorrectable: Option<u32>,
-    pub remapping_pending: Option<bool>,
-    pub remapping_failed: Option<bool>,
-    pub retired_pages_pending: Option<bool>,
-    pub pcie_generation: Option<u32>,
-    pub pcie_generation_max: Option<u32>,
-    pub pcie_width: Option<u32>,
-    pub pcie_width_max: Option<u32>,
-    pub pcie_replays: Option<u32>,
-    pub nvlink_up: Vec<u32>,
-    pub nvlink_down: Vec<u32>,
-    /// NVML_GPU_FABRIC_STATE: 0 not supported, 1 not started, 2 in progress, 3 completed.
-    pub fabric_state: Option<u32>,
-    /// NVML_FI_DEV_GET_GPU_RECOVERY_ACTION: 0 none.
-    pub recovery_action: Option<u32>,
-    /// Why a value is null.
-    pub absent: Vec<AbsentAnswer>,
-}
-
-/// What NVML failed to tell of one GPU, as opposed to what the board does not have: no rule that needs it has judged. A
-/// lost GPU is a finding already.
-pub fn unread(index: u32, vitals: &Vitals) -> Option<String> {
-    let failed: Vec<_> = vitals.absent.iter().filter(|absent| !absent.by_design).collect();
-    let first = failed.first().filter(|_| !vitals.lost)?;
-    let fields: Vec<_> = failed.iter().map(|absent| absent.field).collect();
-    Some(format!(
-        "GPU {index}: could not be read, so not judged: {} ({}: {}).",
-        fields.join(", "),
-        first.call,
-        first.reason
-    ))
 }
 
 /// What a reported fault makes of a GPU; `None` for one that changes nothing about it.
@@ -182,27 +140,29 @@ pub fn of_group(group: &Group) -> Option<FindingAnswer> {
 impl GpuHealth {
     pub fn of(
         name: &GpuName,
-        read: Result<(GpuName, Vitals), GpuError>,
-        faults: &[Group],
+        read: Result<(Vitals, Option<Before>), GpuError>,
+        own: Vec<FindingAnswer>,
         detail: Detail,
     ) -> Self {
-        let (mut findings, figures, verdict) = match read {
-            Ok((_, vitals)) => {
-                let found = rules::findings(&vitals);
-                let verdict = health::verdict(&found);
+        let compared = read.as_ref().ok().and_then(|(_, before)| before.as_ref());
+        let compared_with_seconds_ago = compared.map(|before| before.ago.as_secs());
+        let (mut findings, figures) = match read {
+            Ok((vitals, before)) => {
+                let found = rules::findings(&vitals, before.as_ref());
                 let findings: Vec<_> = found.into_iter().map(FindingAnswer::of).collect();
-                (findings, (detail == Detail::Full).then(|| Figures::of(vitals)), verdict)
+                (findings, (detail == Detail::Full).then(|| Figures::of(vitals)))
             }
-            Err(error) => (vec![FindingAnswer::unanswered(&error)], None, Verdict::Unreachable),
+            Err(error) => (vec![FindingAnswer::unanswered(&error)], None),
         };
-        let reported = faults.iter().filter_map(verdict_of).max().unwrap_or(Verdict::Healthy);
-        findings.extend(faults.iter().filter_map(of_group));
+        findings.extend(own);
+        let worst = findings.iter().map(|finding| finding.severity).max();
         Self {
             index: name.index,
             pci_address: name.pci.map(|pci| pci.to_string()),
             uuid: name.uuid.clone(),
-            verdict: VerdictAnswer::of(verdict.max(reported)),
+            verdict: worst.unwrap_or(VerdictAnswer::Healthy),
             findings,
+            compared_with_seconds_ago,
             figures,
         }
     }
@@ -238,34 +198,6 @@ impl FindingAnswer {
     }
 }
 
-impl Figures {
-    pub fn of(v: Vitals) -> Self {
-        Self {
-            temperature_celsius: v.temperature_celsius,
-            thermal_margin_celsius: v.thermal_margin_celsius,
-            clocks_event_reasons: v.clocks_event_reasons,
-            gpu_utilization_percent: v.gpu_utilization_percent,
-            ecc_uncorrected_volatile: v.ecc_uncorrected_volatile,
-            ecc_uncorrected_aggregate: v.ecc_uncorrected_aggregate,
-            remapped_rows_correctable: v.remapped_rows.map(|rows| rows.correctable),
-            remapped_rows_uncorrectable: v.remapped_rows.map(|rows| rows.uncorrectable),
-            remapping_pending: v.remapped_rows.map(|rows| rows.pending),
-            remapping_failed: v.remapped_rows.map(|rows| rows.failed),
-            retired_pages_pending: v.retired_pages_pending,
-            pcie_generation: v.pcie.generation,
-            pcie_generation_max: v.pcie.generation_max,
-            pcie_width: v.pcie.width,
-            pcie_width_max: v.pcie.width_max,
-            pcie_replays: v.pcie_replays,
-            nvlink_up: v.nvlink_up,
-            nvlink_down: v.nvlink_down,
-            fabric_state: v.fabric.map(|fabric| fabric.state),
-            recovery_action: v.recovery_action,
-            absent: v.absent.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
 impl VerdictAnswer {
     pub fn of(verdict: Verdict) -> Self {
         match verdict {
@@ -277,7 +209,7 @@ impl VerdictAnswer {
         }
     }
 
-    pub fn verdict(self) -> Verdict {
+    fn name(self) -> &'static str {
         match self {
             Self::Healthy => Verdict::Healthy,
             Self::Attention => Verdict::Attention,
@@ -285,17 +217,13 @@ impl VerdictAnswer {
             Self::Failed => Verdict::Failed,
             Self::Unreachable => Verdict::Unreachable,
         }
-    }
-
-    fn name(self) -> &'static str {
-        self.verdict().name()
+        .name()
     }
 }
 
 impl Answer for Health {
     fn text(&self) -> String {
-        let healthy =
-            self.gpus.iter().filter(|gpu| gpu.verdict.verdict() == Verdict::Healthy).count();
+        let healthy = self.gpus.iter().filter(|gpu| gpu.verdict == VerdictAnswer::Healthy).count();
         let mut text =
             format!("{}: {healthy} of {} GPUs healthy", self.verdict.name(), self.gpus.len());
         let finding = |text: &mut String, finding: &FindingAnswer| {
@@ -314,7 +242,7 @@ impl Answer for Health {
                 finding.advice
             );
         };
-        for gpu in self.gpus.iter().filter(|gpu| gpu.verdict.verdict() != Verdict::Healthy) {
+        for gpu in self.gpus.iter().filter(|gpu| gpu.verdict != VerdictAnswer::Healthy) {
             let address = gpu.pci_address.as_deref().unwrap_or("address unknown");
             let _ = write!(text, "\nGPU {}  {address}  {}", gpu.index, gpu.verdict.name());
             gpu.findings.iter().for_each(|found| finding(&mut text, found));

@@ -53,6 +53,7 @@ versioned! {
     nvmlMemory_v2_t = 2, 40 bytes;
     nvmlTemperature_v1_t = 1, 12 bytes;
     nvmlMarginTemperature_v1_t = 1, 8 bytes;
+    nvmlFanSpeedInfo_v1_t = 1, 12 bytes;
     nvmlEccSramErrorStatus_v1_t = 1, 104 bytes;
     nvmlRepairStatus_v1_t = 1, 12 bytes;
     nvmlGpuFabricInfo_v2_t = 2, 36 bytes;

@@ -33,7 +33,10 @@ pub struct Thresholds<T> {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Fan {
+    /// The speed asked for, as NVML tells it.
     pub speed_percent: Reading<u32>,
+    /// The turns it makes in a minute (driver 565 and later).
+    pub speed_rpm: Reading<u32>,
 }
 
 impl Thresholds<u32> {

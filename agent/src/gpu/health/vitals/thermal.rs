@@ -1,0 +1,98 @@
+//! Heat, and what holds the clocks down.
+
+use nvml_wrapper::{
+    Device,
+    enum_wrappers::device::{TemperatureSensor, TemperatureThreshold},
+};
+
+use super::{
+    asker::{Asker, Batch},
+    fields::{self, SlowdownTimes},
+};
+use crate::gpu::raw;
+
+#[derive(Debug, Clone, Default)]
+pub struct Thermal {
+    pub celsius: Option<u32>,
+    pub memory_celsius: Option<u32>,
+    /// Degrees left until the clocks are slowed down for heat: T.Limit, Ada and later.
+    pub margin_celsius: Option<i32>,
+    /// The temperatures at which the hardware halves the clocks and at which memory makes the driver lower them, of boards
+    /// that have no T.Limit.
+    pub slowdown_celsius: Option<u32>,
+    pub memory_max_celsius: Option<u32>,
+    /// `nvmlClocksEventReasons` bits.
+    pub clocks_event_reasons: Option<u64>,
+    /// How long each cause has held the clocks down since the driver was loaded.
+    pub software_thermal_ns: Option<u64>,
+    pub hardware_thermal_ns: Option<u64>,
+    pub power_brake_ns: Option<u64>,
+    /// Of each fan the speed asked for and, where the driver tells it, the turns it makes.
+    pub fans: Vec<Fan>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fan {
+    pub intended_percent: Option<u32>,
+    pub rpm: Option<u32>,
+}
+
+impl Thermal {
+    pub fn read(
+        d: &Device<'_>,
+        r: &mut Asker<'_>,
+        batch: &mut Batch,
+        times: SlowdownTimes,
+    ) -> Self {
+        let margin_celsius =
+            r.read("thermal_margin_celsius", "nvmlDeviceGetMarginTemperature", || {
+                raw::margin_celsius(d)
+            });
+        let mut threshold = |field, kind| match margin_celsius {
+            // What a board with T.Limit has for an answer is no temperature.
+            Some(_) => {
+                let why = "the board tells its margin";
+                r.reader().not_asked(field, "nvmlDeviceGetTemperatureThreshold", why);
+                None
+            }
+            None => {
+                r.read(field, "nvmlDeviceGetTemperatureThreshold", || d.temperature_threshold(kind))
+            }
+        };
+        let slowdown_celsius =
+            threshold("slowdown_temperature_celsius", TemperatureThreshold::Slowdown);
+        let memory_max_celsius =
+            threshold("memory_max_temperature_celsius", TemperatureThreshold::MemoryMax);
+        let memory_celsius = r.count(batch, fields::MEMORY_CELSIUS);
+        Self {
+            celsius: r.read("temperature_celsius", "nvmlDeviceGetTemperature", || {
+                d.temperature(TemperatureSensor::Gpu)
+            }),
+            memory_celsius: memory_celsius.and_then(|celsius| u32::try_from(celsius).ok()),
+            margin_celsius,
+            slowdown_celsius,
+            memory_max_celsius,
+            clocks_event_reasons: r.read(
+                "clocks_event_reasons",
+                "nvmlDeviceGetCurrentClocksEventReasons",
+                || raw::clocks_event_reasons(d),
+            ),
+            software_thermal_ns: r.count(batch, times.software_thermal),
+            hardware_thermal_ns: r.count(batch, times.hardware_thermal),
+            power_brake_ns: r.count(batch, times.power_brake),
+            fans: fans(d, r),
+        }
+    }
+}
+
+/// More fans than any board has.
+const MOST_FANS: u32 = 8;
+
+fn fans(d: &Device<'_>, r: &mut Asker<'_>) -> Vec<Fan> {
+    let count = r.read("fans", "nvmlDeviceGetNumFans", || d.num_fans()).unwrap_or(0);
+    let mut fan = |number| Fan {
+        intended_percent: r.read("fan_percent", "nvmlDeviceGetFanSpeed_v2", || d.fan_speed(number)),
+        rpm: r.read("fan_rpm", "nvmlDeviceGetFanSpeedRPM", || d.fan_speed_rpm(number)),
+    };
+    (0..count.min(MOST_FANS)).map(&mut fan).collect()
+}

@@ -1,0 +1,223 @@
+//! Health through the real binary: no finding on any healthy board, idle or under full load, and of sick ones just what they have.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use e2e::{Agent, repository, simulated};
+use serde_json::{Value, json};
+
+fn with(content: &str) -> Result<(tempfile::TempDir, Agent)> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("scenario.toml");
+    fs::write(&path, content)?;
+    let mut agent =
+        Agent::spawn(simulated().args(["--ebpf", "off"]).env("NVML_SIM_SCENARIO", path))?;
+    agent.initialize()?;
+    Ok((dir, agent))
+}
+
+/// Each finding as GPU, rule, severity.
+fn findings(health: &Value) -> Vec<(u64, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let gpus = list(&health["gpus"]);
+    let of = |gpu: &Value| {
+        let index = gpu["index"].as_u64().unwrap_or(99);
+        let told = |it: &Value| (index, text(&it["id"]), text(&it["severity"]));
+        list(&gpu["findings"]).iter().map(told).collect::<Vec<_>>()
+    };
+    gpus.iter().flat_map(of).collect()
+}
+
+/// The boards that the simulator knows, with the bytes that fill their memory.
+fn boards() -> Result<Vec<(String, u64)>> {
+    let profiles = repository().join("tests/nvml-sim/profiles");
+    let mut boards = Vec::new();
+    for entry in fs::read_dir(&profiles).with_context(|| profiles.display().to_string())? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        let bytes = |key: &str| -> Option<u64> {
+            let line = text.lines().find(|line| line.starts_with(key))?;
+            line.split(['=', '#']).nth(1)?.trim().replace('_', "").parse().ok()
+        };
+        let (total, reserved) =
+            bytes("total_bytes").zip(bytes("reserved_bytes")).context("bytes")?;
+        let name = path.file_stem().and_then(|name| name.to_str()).context("a profile's name")?;
+        boards.push((name.to_owned(), total - reserved));
+    }
+    Ok(boards)
+}
+
+#[test]
+fn every_board_is_healthy_idle_and_under_full_load() -> Result<()> {
+    let boards = boards()?;
+    assert!(boards.len() >= 3, "{boards:?}");
+    for (board, memory) in boards {
+        let idle = format!("profile = {board:?}\n");
+        let load = format!(
+            "{idle}[all]\nmemory.used_bytes = {memory}\nthrottle.reasons = [\"sw_power_cap\"]\n\
+             throttle.time_ns.power = 1209600000000000\n[all.utilization]\ngpu_percent = 100\n\
+             memory_percent = 100\nencoder_percent = 100\ndecoder_percent = 100\n"
+        );
+        for content in [idle, load] {
+            let (_dir, mut agent) = with(&content)?;
+            for _ in 0..2 {
+                let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
+                assert_eq!(findings(&health), [], "{content}");
+                assert_eq!(health["verdict"], "healthy", "{content}");
+                // But for where Xids are heard, nothing is left unjudged.
+                let limits = health["limits"].as_array().cloned().unwrap_or_default();
+                let about_gpus =
+                    |limit: &&Value| limit.as_str().is_some_and(|it| it.starts_with("GPU "));
+                assert_eq!(limits.iter().find(about_gpus), None, "{content}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rules and what they make of the GPU.
+type Found = &'static [(&'static str, &'static str)];
+
+/// What GPU 1 of a board has that its neighbours do not, and what is found.
+const SICK: &[(&str, &str, Found)] = &[
+    ("h100", "recovery_action = \"node_reboot\"", &[("recovery_action", "failed")]),
+    ("h100", "row_remap.failure = true", &[("row_remap_failed", "failed")]),
+    ("a100", "row_remap.banks = { max = 639, none = 1 }", &[("spare_rows_spent", "attention")]),
+    ("a100", "row_remap.banks = { max = 639, low = 1 }", &[]),
+    (
+        "h100",
+        "ecc.volatile.sram_uncorrected_parity = 2\necc.sram_threshold_exceeded = true",
+        &[("sram_threshold", "failed"), ("ecc_uncorrected", "degraded")],
+    ),
+    ("h100", "ecc = { enabled = false, pending = false }", &[("ecc_off", "attention")]),
+    ("h100", "ecc.pending = false", &[("ecc_mode_pending", "attention")]),
+    ("t4", "retired_pages.pending = true", &[("retired_pages_pending", "degraded")]),
+    ("h100", "repair.channel_pending = true", &[("repair_pending", "degraded")]),
+    (
+        "h100",
+        "throttle.reasons = [\"hw_slowdown\", \"hw_thermal_slowdown\"]\nthermal.margin_celsius = -3",
+        &[("hw_thermal_slowdown", "degraded")],
+    ),
+    (
+        "a100",
+        "throttle.reasons = [\"hw_slowdown\", \"hw_power_brake_slowdown\"]",
+        &[("hw_power_brake", "degraded")],
+    ),
+    (
+        "a100",
+        "thermal = { gpu_celsius = 87, memory_celsius = 93 }",
+        &[("thermal_margin_thin", "attention"), ("memory_margin_thin", "attention")],
+    ),
+    (
+        "t4",
+        "thermal.fans = [{ speed_percent = 40, speed_rpm = 0 }]",
+        &[("fan_stopped", "degraded")],
+    ),
+    ("h100", "pcie.width = 8", &[("pcie_width", "degraded")]),
+    // The slot is older than the board, and an idle link is slow on purpose.
+    ("h100", "utilization.gpu_percent = 100\npcie = { gen = 4, max_gen = 4 }", &[]),
+    ("h100", "pcie.gen = 1", &[]),
+    ("h100", "utilization.gpu_percent = 100\npcie.gen = 1", &[("pcie_generation", "attention")]),
+    ("h100", "nvlink.links.4.state = \"inactive\"", &[("nvlink_down", "degraded")]),
+    ("a100", "nvlink.links.0.state = \"inactive\"", &[("nvlink_down", "degraded")]),
+    ("h100", "nvlink.link.state = \"inactive\"", &[]),
+    ("h100", "fabric.state = \"in_progress\"", &[("fabric_not_ready", "attention")]),
+    ("h100", "fabric.status = \"UNKNOWN\"", &[("fabric_failed", "degraded")]),
+    (
+        "h100",
+        "fabric.health = { summary = \"unhealthy\", incorrect_configuration = \"no_partition\" }",
+        &[("fabric_misconfigured", "degraded")],
+    ),
+    (
+        "h100",
+        "fabric.health = { summary = \"limited_capacity\", degraded_bandwidth = \"true\" }",
+        &[("fabric_unhealthy", "degraded")],
+    ),
+    (
+        "h100",
+        "faults.nvmlDeviceGetTemperature = \"RESET_REQUIRED\"",
+        &[("reset_required", "failed")],
+    ),
+    (
+        "t4",
+        "faults.nvmlDeviceValidateInforom = \"CORRUPTED_INFOROM\"",
+        &[("inforom_corrupted", "degraded")],
+    ),
+    (
+        "h100",
+        "faults.nvmlDeviceGetHandleByIndex_v2 = \"INSUFFICIENT_POWER\"",
+        &[("nothing_read", "unreachable"), ("power_cable", "failed")],
+    ),
+    ("h100", "lost = true", &[("gpu_lost", "unreachable")]),
+];
+
+#[test]
+fn a_sick_gpu_has_what_it_has_and_its_neighbours_nothing() -> Result<()> {
+    for (board, sickness, expected) in SICK {
+        let (_dir, mut agent) =
+            with(&format!("profile = {board:?}\ngpus = 3\n[[gpu]]\nindex = 1\n{sickness}\n"))?;
+        let health = agent.ask("get_gpu_health", &json!({}))?;
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(id, severity)| (1, (*id).to_owned(), (*severity).to_owned()))
+            .collect();
+        assert_eq!(findings(&health), expected, "{board}: {sickness}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_needs_root_is_said_once_for_all_gpus_and_lowers_no_verdict() -> Result<()> {
+    let (_dir, mut agent) = with(
+        "profile = \"h100\"\n[all.faults]\nnvmlDeviceGetSramEccErrorStatus = \"NO_PERMISSION\"\n",
+    )?;
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    assert_eq!(health["verdict"], "healthy");
+    let limits: Vec<_> =
+        health["limits"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let about_gpus: Vec<_> = limits.iter().filter(|limit| limit.starts_with("GPU ")).collect();
+    assert_eq!(about_gpus.len(), 1, "{limits:?}");
+    assert!(
+        about_gpus[0].starts_with("GPU 0, 1, 2, 3, 4, 5, 6, 7: ")
+            && about_gpus[0].contains("sram_errors")
+            && about_gpus[0].contains("needs UID 0"),
+        "{limits:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_gpu_of_which_every_figure_fails_is_not_healthy() -> Result<()> {
+    let simulator = repository().join("tests/nvml-sim/src/abi");
+    let symbols = exported(&simulator)?;
+    let faults: Vec<_> = symbols.iter().map(|it| format!("{it} = \"UNKNOWN\"")).collect();
+    let faults = faults.join("\n");
+    let (_dir, mut agent) =
+        with(&format!("profile = \"h100\"\n[[gpu]]\nindex = 1\n[gpu.faults]\n{faults}"))?;
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    assert_eq!(
+        findings(&health),
+        [(1, "nothing_read".to_owned(), "unreachable".to_owned())],
+        "{health}"
+    );
+    Ok(())
+}
+
+/// The functions about a device that the simulator exports.
+fn exported(abi: &Path) -> Result<Vec<String>> {
+    let mut symbols = Vec::new();
+    for entry in fs::read_dir(abi)? {
+        let path = entry?.path();
+        if !path.is_file() {
+            continue;
+        }
+        let text = fs::read_to_string(path)?;
+        let names = text.lines().filter_map(|line| {
+            let line = line.trim().strip_prefix("device fn ")?;
+            Some(line.split('(').next()?.to_owned())
+        });
+        symbols.extend(names);
+    }
+    Ok(symbols)
+}
