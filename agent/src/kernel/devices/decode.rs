@@ -117,8 +117,8 @@ pub fn inside(mut value: &[u8], frame: &Frame) -> Option<Inside> {
     let call = call_of(&mut value)?;
     value.advance(8);
     let process = ProcessId { pid, started };
-    let since = frame.time(entered);
-    Some(Inside { process, tid, name: text(value), device, call, since })
+    let (since, entered) = (frame.time(entered), Duration::from_nanos(entered));
+    Some(Inside { process, tid, name: text(value), device, call, entered, since })
 }
 
 /// An entry of the map of calls.

@@ -116,7 +116,8 @@ fn entries_of_the_maps_are_read_and_shorter_ones_are_not() {
         value
     };
     let (device, since) = (Device::Gpu(1), time());
-    let expected = Inside { process: PROCESS, tid: 4712, name, device, call: Call::Close, since };
+    let (call, entered) = (Call::Close, Duration::from_secs(5));
+    let expected = Inside { process: PROCESS, tid: 4712, name, device, call, entered, since };
     assert_eq!(inside(&thread(FIVE_SECONDS), &frame()), Some(expected));
     assert_eq!(inside(&thread(0), &frame()), None, "it is in no call");
     assert_eq!(inside(&thread(FIVE_SECONDS)[1..], &frame()), None);

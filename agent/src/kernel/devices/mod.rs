@@ -108,6 +108,9 @@ pub struct Inside {
     pub name: String,
     pub device: Device,
     pub call: Call,
+    /// When it entered the call, as the kernel wrote it down (`CLOCK_MONOTONIC`): with the thread it is the call's identity.
+    pub entered: Duration,
+    /// The same by the wall clock, which is read anew each time and so never twice the same.
     pub since: SystemTime,
 }
 

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::{
     event::{
-        Access, Party, Report, Source, access,
+        Access, Report, Source,
         limit::{Admit, Key},
     },
     gpu::inventory,
@@ -33,8 +33,6 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(30);
 /// How often it is looked for calls that do not come back.
 const TICK: Duration = Duration::from_secs(5);
-/// A call that has not come back for so long is told. What the driver waits for itself it gives up after 4 to 45 s, by version.
-const STALLED: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Follows the devices for as long as the process lives, from when the driver is there.
@@ -183,32 +181,8 @@ impl Node {
 
     /// Tells of calls that do not come back, each once.
     fn find_stalled(&self, maps: &Maps) {
-        let now = SystemTime::now();
-        let inside = maps.inside();
-        let stalled: Vec<_> = inside
-            .into_iter()
-            .filter_map(|it| {
-                let inside = now.duration_since(it.since).ok().filter(|for_| *for_ >= STALLED)?;
-                Some((it, inside))
-            })
-            .collect();
-        let mut events = Vec::new();
-        {
-            let mut follow = self.devices.state();
-            let calls = stalled.iter().map(|(it, _)| (it.tid, it.since)).collect();
-            let told = std::mem::replace(&mut follow.stalled, calls);
-            for (it, inside) in stalled {
-                if told.contains(&(it.tid, it.since)) {
-                    continue;
-                }
-                let known = follow.table.find(it.process.pid, now).map(|it| follow.table.party(it));
-                let unknown = Party { pid: it.process.pid, name: it.name, pod: None };
-                let (device, pci) = (it.device, follow.gpu(it.device));
-                let did = access::Did::Stalled { call: it.call, inside };
-                let party = known.unwrap_or(unknown);
-                events.push(Access { party, tid: it.tid, device, pci, did, folded: 0 });
-            }
-        }
+        let (now, inside) = (SystemTime::now(), maps.inside());
+        let events = self.devices.state().stalled(inside, now);
         for event in events {
             self.tell_access(now, event);
         }

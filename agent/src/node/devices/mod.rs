@@ -6,6 +6,7 @@
 
 mod attribution;
 mod follow;
+mod stalled;
 mod table;
 pub mod window;
 
@@ -51,8 +52,8 @@ struct Follow {
     limit: Limit,
     /// GPUs by the minor number of their device.
     gpus: BTreeMap<u32, PciAddress>,
-    /// Calls that were told as stalled: the thread, and since when it is in it.
-    stalled: BTreeSet<(u32, SystemTime)>,
+    /// Calls that were told as stalled: the thread, and when it entered them.
+    stalled: BTreeSet<(u32, Duration)>,
     maps: Option<Arc<Maps>>,
     /// Events that were lost when the table was put right last, and whether that was news then.
     lost: u64,
@@ -210,7 +211,7 @@ impl Devices {
             counted.entry(it.process).or_default().push(it.stat);
         }
         let mut inside: HashMap<ProcessId, Vec<InCall>> = HashMap::new();
-        for Inside { process, tid, device, call, since, name: _ } in maps.inside() {
+        for Inside { process, tid, device, call, since, name: _, entered: _ } in maps.inside() {
             inside.entry(process).or_default().push(InCall { tid, call, device, since });
         }
         let (now, since_boot) = (SystemTime::now(), since_boot());
