@@ -6,6 +6,7 @@
 
 mod attribution;
 mod follow;
+mod named;
 mod stalled;
 mod table;
 pub mod window;
@@ -31,6 +32,7 @@ use crate::{
     xid::PciAddress,
 };
 use attribution::Clues;
+use named::Named;
 use table::Table;
 
 /// Most pods whose names are asked for again and again.
@@ -44,6 +46,8 @@ pub struct Devices {
     pub pods: Pods,
     /// Written by the task that follows the devices, read by every session.
     state: Mutex<Follow>,
+    /// Processes that lines named lately. `None` where a number in `/proc` is of another process than in the kernel's lines.
+    named: Option<Mutex<Named>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +69,8 @@ struct Follow {
 impl Devices {
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { pods: Pods::new(root.clone()), root, state: Mutex::default() }
+        let named = privileges::in_initial_pid_namespace().then(Mutex::default);
+        Self { pods: Pods::new(root.clone()), root, state: Mutex::default(), named }
     }
 
     fn state(&self) -> MutexGuard<'_, Follow> {
@@ -111,12 +116,12 @@ impl Devices {
 
     /// The process that a line names and that has no device open, if it is there.
     fn named(&self, pid: u32) -> Option<Attribution> {
-        if !privileges::in_initial_pid_namespace() {
-            return None;
-        }
-        let comm = std::fs::read_to_string(self.root.join(format!("proc/{pid}/comm"))).ok()?;
-        let party = Party { pid, name: comm.trim_end().to_owned(), pod: self.pod_of(pid) };
-        Some(Attribution { known_by: KnownBy::Line, parties: vec![party] })
+        let mut named = self.named.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let party = named.party(pid, Instant::now(), || {
+            let comm = std::fs::read_to_string(self.root.join(format!("proc/{pid}/comm"))).ok()?;
+            Some(Party { pid, name: comm.trim_end().to_owned(), pod: self.pod_of(pid) })
+        });
+        Some(Attribution { known_by: KnownBy::Line, parties: vec![party?] })
     }
 
     /// The pod of a process of the agent's PID namespace, by its cgroup.
