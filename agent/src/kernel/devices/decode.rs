@@ -96,8 +96,7 @@ pub fn holder(pid: u32, mut value: &[u8], frame: &Frame) -> Option<Holder> {
     let since = frame.time(value.get_u64_ne());
     let place = value.get_u64_ne();
     let process = ProcessId { pid, started };
-    let (name, devices) = (text(value), devices(held));
-    Some(Holder { process, name, place, devices, held, since })
+    Some(Holder { process, name: text(value), place, held, since })
 }
 
 /// An entry of the map of threads; `None` for one that is in no call.

@@ -102,9 +102,8 @@ fn entries_of_the_maps_are_read_and_shorter_ones_are_not() {
     let mut value = bytes(&[3_000_000_000, 1 << 1, FIVE_SECONDS, 77], &[]);
     value.extend(NAME);
     let name = "python3".to_owned();
-    let devices = vec![Device::Gpu(1)];
     let expected =
-        Holder { process: PROCESS, name: name.clone(), place: 77, devices, held: 2, since: time() };
+        Holder { process: PROCESS, name: name.clone(), place: 77, held: 2, since: time() };
     assert_eq!(holder(4711, &value, &frame()), Some(expected));
     assert_eq!(holder(4711, &value[1..], &frame()), None);
 

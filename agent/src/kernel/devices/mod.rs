@@ -93,8 +93,7 @@ pub struct Holder {
     pub process: ProcessId,
     pub name: String,
     pub place: u64,
-    pub devices: Vec<Device>,
-    /// The same as bits, and those that several devices share: see [`majors::is_among`].
+    /// What it has: see [`majors::devices`] and [`majors::is_among`].
     pub held: u64,
     /// When it was first known to have one.
     pub since: SystemTime,
