@@ -18,6 +18,7 @@ mod privileges;
 mod processes;
 mod protocol;
 mod record;
+mod topology;
 
 /// Says that a test does not run here.
 #[expect(clippy::print_stdout, reason = "the test runner reads it from there")]

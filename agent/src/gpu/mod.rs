@@ -4,8 +4,8 @@
 //! - [`worker`] owns NVML on a thread of its own and answers with a deadline, because a sick driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
-//! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
-//!   nvml-wrapper does not wrap.
+//! - [`inventory`], [`health`], [`processes`] and [`topology`] are the views, [`pcie`] is part of the first two; [`raw`] holds
+//!   the calls nvml-wrapper does not wrap.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
@@ -17,6 +17,7 @@ pub mod pcie;
 pub mod processes;
 pub mod raw;
 pub mod reading;
+pub mod topology;
 pub mod worker;
 
 use std::time::{Duration, SystemTime};

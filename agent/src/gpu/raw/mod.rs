@@ -7,6 +7,7 @@ mod events;
 pub mod fields;
 mod health;
 mod processes;
+mod topology;
 
 use nvml_wrapper::{
     Device,
@@ -20,6 +21,7 @@ pub use health::{
     remapped_rows,
 };
 pub use processes::{Listed, ProcessList, Sample, process_samples, processes};
+pub use topology::{c2c_enabled, common_ancestor, link_peer_kind, p2p_status};
 
 /// `NVML_STRUCT_VERSION` of nvml.h.
 #[expect(
