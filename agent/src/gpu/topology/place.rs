@@ -1,6 +1,6 @@
 //! What one GPU says of where it is.
 
-use nvml_wrapper::Device;
+use nvml_wrapper::{Device, error::NvmlError};
 use nvml_wrapper_sys::bindings::{
     NVML_AFFINITY_SCOPE_NODE,
     field_id::{
@@ -61,20 +61,31 @@ pub fn place(session: &Session<'_>, index: u32) -> Result<Place, GpuError> {
     let d = inventory::device(session.nvml, session, index)?;
     let mut r = Reader::new(session.progress);
     let name = inventory::name(&d, index, &mut r);
-    let some = |text: String| (!text.is_empty()).then_some(text);
-    let cpus = r
-        .read("cpu_affinity", "nvmlDeviceGetCpuAffinity", || d.cpu_affinity(CPU_WORDS))
-        .and_then(|words| some(ranges(&words)));
-    let memory_nodes = r
-        .read("numa_affinity", "nvmlDeviceGetMemoryAffinity", || {
-            d.memory_affinity(NODE_WORDS, NVML_AFFINITY_SCOPE_NODE)
-        })
-        .and_then(|words| some(ranges(&words)));
+    let cpus =
+        set(&mut r, "cpu_affinity", "nvmlDeviceGetCpuAffinity", || d.cpu_affinity(CPU_WORDS));
+    let memory_nodes = set(&mut r, "numa_affinity", "nvmlDeviceGetMemoryAffinity", || {
+        d.memory_affinity(NODE_WORDS, NVML_AFFINITY_SCOPE_NODE)
+    });
     let own_node = r.read("gpu_numa_node", "nvmlDeviceGetNumaNodeId", || d.numa_node_id());
     let c2c = c2c(&d, &mut r);
     let links = links::links(&d, session.progress, &mut r);
     let lost = r.is_lost();
     Ok(Place { name, lost, cpus, memory_nodes, own_node, links, c2c, absent: r.into_absent() })
+}
+
+/// Numbers that NVML has as bits; none of them is no answer.
+fn set(
+    r: &mut Reader<'_>,
+    field: &'static str,
+    call: &'static str,
+    ask: impl FnOnce() -> Result<Vec<u64>, NvmlError>,
+) -> Option<String> {
+    let text = ranges(&r.read(field, call, ask)?);
+    if text.is_empty() {
+        r.not_available(field, call);
+        return None;
+    }
+    Some(text)
 }
 
 fn c2c(d: &Device<'_>, r: &mut Reader<'_>) -> Option<C2c> {

@@ -100,7 +100,7 @@ impl Tree {
         for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
             let Some(kind) = kind(&path) else { continue };
-            if path.join("physfn").exists() {
+            if fs::symlink_metadata(path.join("physfn")).is_ok() {
                 tree.left_out += 1;
             } else {
                 tree.devices.extend(Device::read(&path, kind));

@@ -24,7 +24,7 @@ pub struct Topology {
     pub p2p: Vec<P2pAnswer>,
     /// What is not as it should be, or not alike where it should be.
     pub notes: Vec<NoteAnswer>,
-    /// The PCIe tree of GPUs, NICs and NVSwitches, with `detail: full`; null where there is none, see `absent`.
+    /// The PCIe tree of GPUs, NICs and NVSwitches, with `detail: full` and where there is one, see `absent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<Vec<TreeNode>>,
     /// Why there is no tree, and no NIC.

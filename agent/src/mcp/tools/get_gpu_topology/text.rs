@@ -18,7 +18,7 @@ impl Answer for Topology {
             let _ = write!(text, "\n{}", nic.line());
         }
         if self.nics_left_out > 0 {
-            let _ = write!(text, "\n{} more NICs and virtual functions", self.nics_left_out);
+            let _ = write!(text, "\nNot shown: {} NICs or virtual functions", self.nics_left_out);
         }
         for line in self.link_lines() {
             let _ = write!(text, "\n{line}");
@@ -30,8 +30,8 @@ impl Answer for Topology {
             let _ = write!(text, "\n{}: {}", note.id, note.summary);
         }
         for gpu in &self.gpus {
-            for link in gpu.links.iter().flatten() {
-                let _ = write!(text, "\nGPU{} {}", gpu.index, link.line());
+            for line in folded(gpu.links.as_deref().unwrap_or_default()) {
+                let _ = write!(text, "\nGPU{} {line}", gpu.index);
             }
         }
         for node in self.tree.iter().flatten() {
@@ -154,6 +154,17 @@ fn table(grid: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The links in order, those beside each other that are alike in one line.
+fn folded(links: &[LinkAnswer]) -> Vec<String> {
+    let alike = |one: &LinkAnswer, other: &LinkAnswer| one.line() == other.line();
+    let line = |links: &[LinkAnswer]| match links {
+        [] => String::new(),
+        [link] => format!("link {} {}", link.link, link.line()),
+        [first, .., last] => format!("links {}-{} {}", first.link, last.link, first.line()),
+    };
+    links.chunk_by(alike).map(line).collect()
+}
+
 fn branch(text: &mut String, node: &TreeNode, depth: usize) {
     let _ = write!(text, "\n{:indent$}{} {}", "", node.address, node.kind, indent = 2 * depth);
     if let Some(name) = &node.name {
@@ -205,8 +216,9 @@ impl LinksAnswer {
 }
 
 impl LinkAnswer {
+    /// But for its number.
     fn line(&self) -> String {
-        let mut line = format!("link {} {}, to {}", self.link, self.state, self.peer.kind);
+        let mut line = format!("{}, to {}", self.state, self.peer.kind);
         if let Some(index) = self.peer.index {
             let _ = write!(line, " GPU{index}");
         }
