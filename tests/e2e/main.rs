@@ -21,6 +21,7 @@ mod protocol;
 mod record;
 mod sick_drivers;
 mod timeline;
+mod topology;
 
 /// Says that a test does not run here.
 #[expect(clippy::print_stdout, reason = "the test runner reads it from there")]

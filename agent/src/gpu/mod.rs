@@ -6,8 +6,8 @@
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
 //! - [`sample`] is one reading of what moves, for the timeline.
-//! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
-//!   nvml-wrapper does not wrap.
+//! - [`inventory`], [`health`], [`processes`] and [`topology`] are the views, [`pcie`] is part of the first two; [`raw`] holds
+//!   the calls nvml-wrapper does not wrap.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
@@ -22,6 +22,7 @@ pub mod processes;
 pub mod raw;
 pub mod reading;
 pub mod sample;
+pub mod topology;
 pub mod worker;
 
 use std::time::{Duration, SystemTime};

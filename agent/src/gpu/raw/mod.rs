@@ -9,6 +9,7 @@ mod health;
 mod memory;
 mod processes;
 mod samples;
+mod topology;
 
 use nvml_wrapper::{
     Device,
@@ -23,6 +24,7 @@ pub use health::{
 pub use memory::{Repairs, SpareRows, SramErrors, repairs, spare_rows, sram_errors};
 pub use processes::{Listed, ProcessList, Sample, process_samples, processes};
 pub use samples::{Sampled, Sampling, samples};
+pub use topology::{c2c_enabled, common_ancestor, link_peer_kind, p2p_status};
 
 /// `NVML_STRUCT_VERSION` of nvml.h.
 #[expect(

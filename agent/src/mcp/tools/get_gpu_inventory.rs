@@ -108,6 +108,13 @@ pub struct AbsentAnswer {
     by_design: bool,
 }
 
+impl AbsentAnswer {
+    /// For people.
+    pub fn line(&self) -> String {
+        format!("No {}: {}.", self.field, self.reason)
+    }
+}
+
 impl From<Absent> for AbsentAnswer {
     fn from(absent: Absent) -> Self {
         let Absent { field, call, reason, by_design } = absent;

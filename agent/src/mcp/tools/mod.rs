@@ -7,6 +7,7 @@ mod get_gpu_health;
 mod get_gpu_inventory;
 mod get_gpu_processes;
 mod get_gpu_timeline;
+mod get_gpu_topology;
 mod kinds;
 mod select;
 mod trace_driver_calls;
@@ -20,6 +21,7 @@ pub const ALL: &[fn() -> Entry] = &[
     Entry::of::<get_gpu_inventory::GetGpuInventory>,
     Entry::of::<get_gpu_processes::GetGpuProcesses>,
     Entry::of::<get_gpu_timeline::GetGpuTimeline>,
+    Entry::of::<get_gpu_topology::GetGpuTopology>,
     Entry::of::<analyze_xid_errors::AnalyzeXidErrors>,
     Entry::of::<trace_driver_calls::TraceDriverCalls>,
     Entry::of::<watch_gpu_events::WatchGpuEvents>,

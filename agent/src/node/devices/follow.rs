@@ -17,7 +17,6 @@ use crate::{
         Access, Report, Source,
         limit::{Admit, Key},
     },
-    gpu::inventory,
     kernel::{
         Buffer,
         devices::{Acted, DeviceTracer, Majors, Maps, Told, majors},

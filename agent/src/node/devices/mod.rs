@@ -13,7 +13,7 @@ pub mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -71,6 +71,12 @@ impl Devices {
     pub fn new(root: PathBuf) -> Self {
         let named = privileges::in_initial_pid_namespace().then(Mutex::default);
         Self { pods: Pods::new(root.clone()), root, state: Mutex::default(), named }
+    }
+
+    /// Where the host's files are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     fn state(&self) -> MutexGuard<'_, Follow> {
