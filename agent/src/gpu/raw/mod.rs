@@ -6,6 +6,8 @@
 mod events;
 pub mod fields;
 mod health;
+pub mod identity;
+pub mod mig;
 mod processes;
 
 use nvml_wrapper::{
