@@ -27,5 +27,8 @@ fn every_field_is_nvmls(test: &str, table: &str) -> Result<()> {
 
 #[test]
 fn every_field_of_the_inventory_is_what_nvidias_binding_reads() -> Result<()> {
-    every_field_is_nvmls("fields::every_field_of_the_inventory", "inventory")
+    every_field_is_nvmls(
+        "fields::every_field_of_the_inventory_is_what_nvidias_binding_reads",
+        "inventory",
+    )
 }

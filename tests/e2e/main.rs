@@ -12,6 +12,7 @@ mod decode;
 mod device_load;
 mod devices;
 mod fields;
+mod inventory;
 mod kernel;
 mod kernel_log;
 mod nvml;

@@ -30,10 +30,9 @@ pub const PATH: &str = "proc/driver/nvidia/version";
 
 /// What the module that is loaded says of itself. `host` is where the host's files are. The error is why it is not known.
 pub fn read(host: &Path) -> Result<KernelModule, String> {
-    let path = host.join(PATH);
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    parse(&text).ok_or_else(|| format!("{}: has no line of the module", path.display()))
+    let text = std::fs::read_to_string(host.join(PATH))
+        .map_err(|error| format!("cannot be read below {}: {error}", host.display()))?;
+    parse(&text).ok_or_else(|| "has no line of NVIDIA's module".to_owned())
 }
 
 /// `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (…)`, or

@@ -1,7 +1,7 @@
 //! `NVLink` and its fabric in short: how many links, how they are, and which domain they make. What each link does is not
 //! here.
 
-use nvml_wrapper::Device;
+use nvml_wrapper::{Device, error::NvmlError};
 use nvml_wrapper_sys::bindings::field_id::NVML_FI_DEV_NVLINK_LINK_COUNT;
 
 use crate::gpu::{
@@ -9,17 +9,18 @@ use crate::gpu::{
         self,
         fields::{Field, field_value},
     },
-    reading::Reader,
+    reading::{Reader, is_by_design},
     worker::Session,
 };
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NvLinks {
     pub count: u32,
     /// "4.0".
     pub version: Option<String>,
-    pub up: u32,
-    pub down: u32,
+    /// Of those that the board has; one that is switched off for good is in neither.
+    pub up: Option<u32>,
+    pub down: Option<u32>,
 }
 
 impl NvLinks {
@@ -28,31 +29,37 @@ impl NvLinks {
         let field = Field { id: NVML_FI_DEV_NVLINK_LINK_COUNT, scope: 0 };
         let count = r.read("nvlink", "nvmlDeviceGetFieldValues(91)", || field_value(d, field))?;
         let count = count.unsigned().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
-        let mut links = Self { count, ..Self::default() };
-        if count == 0 {
-            return Some(links);
-        }
-        links.version = r
-            .read("nvlink.version", "nvmlDeviceGetNvLinkVersion", || {
-                raw::identity::nvlink_version(d, 0)
-            })
-            .map(version_name);
-        for link in 0..count {
-            let state = session
-                .progress
-                .during("nvmlDeviceGetNvLinkState", || d.link_wrapper_for(link).is_active());
-            match state {
-                Ok(true) => links.up += 1,
-                Ok(false) => links.down += 1,
-                // A link that is switched off is in neither count.
-                Err(error) => {
-                    r.read::<()>("nvlink.up", "nvmlDeviceGetNvLinkState", || Err(error));
-                    break;
-                }
-            }
-        }
-        Some(links)
+        let call = "nvmlDeviceGetNvLinkVersion";
+        let version = if count == 0 {
+            r.not_asked("nvlink.version", call, "the board has no link");
+            None
+        } else {
+            r.read("nvlink.version", call, || raw::identity::nvlink_version(d, 0))
+        };
+        let (up, down) = states(session, d, r, count).unzip();
+        Some(Self { count, version: version.map(version_name), up, down })
     }
+}
+
+/// How many links are up and how many down; `None` where one could not be read.
+fn states(
+    session: &Session<'_>,
+    d: &Device<'_>,
+    r: &mut Reader<'_>,
+    count: u32,
+) -> Option<(u32, u32)> {
+    let call = "nvmlDeviceGetNvLinkState";
+    let (mut up, mut down) = (0, 0);
+    for link in 0..count {
+        match session.progress.during(call, || d.link_wrapper_for(link).is_active()) {
+            Ok(true) => up += 1,
+            Ok(false) => down += 1,
+            Err(NvmlError::InvalidArg) => {}
+            Err(error) if is_by_design(&error) => {}
+            Err(error) => return r.read("nvlink.up", call, || Err(error)),
+        }
+    }
+    Some((up, down))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +77,10 @@ impl Fabric {
         let place =
             r.read("fabric", "nvmlDeviceGetGpuFabricInfo", || raw::identity::fabric_place(d))?;
         let completed = place.state == COMPLETED;
+        if !completed {
+            let why = "the registration with the fabric is not completed";
+            r.not_asked("fabric.status", "nvmlDeviceGetGpuFabricInfo", why);
+        }
         Some(Self {
             state: state_name(place.state),
             status: completed.then_some(place.status),

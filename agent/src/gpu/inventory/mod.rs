@@ -121,8 +121,17 @@ pub fn driver(session: &Session<'_>) -> Result<Driver, GpuError> {
 #[must_use]
 pub fn system(session: &Session<'_>) -> System {
     let mut r = Reader::new(session.progress);
-    let confidential = r.read("confidential_computing", "nvmlSystemGetConfComputeState", || {
-        raw::identity::confidential(session.nvml)
+    let mut newer = Reader::like(&r);
+    let settings =
+        newer.read("confidential_computing.multi_gpu", "nvmlSystemGetConfComputeSettings", || {
+            raw::identity::confidential_settings(session.nvml)
+        });
+    let confidential = settings.or_else(|| {
+        let state = r.read("confidential_computing", "nvmlSystemGetConfComputeState", || {
+            raw::identity::confidential_state(session.nvml)
+        })?;
+        r.adopt(newer);
+        Some(state)
     });
     let ready = confidential.and_then(|_| {
         r.read(

@@ -146,30 +146,29 @@ pub struct Confidential {
     pub environment: u32,
     pub feature: u32,
     pub dev_tools: u32,
-    /// `None` from drivers that have no settings (before 550).
+    /// `None` from [`confidential_state`].
     pub multi_gpu: Option<u32>,
 }
 
-/// `nvmlSystemGetConfComputeSettings`, or the shorter `nvmlSystemGetConfComputeState` of older drivers.
-pub fn confidential(nvml: &Nvml) -> Result<Confidential, NvmlError> {
-    let lib = nvml.lib();
-    let settings = nvml_sym(lib.nvmlSystemGetConfComputeSettings.as_ref()).and_then(|call| {
-        // SAFETY: plain numbers, for all of which zero is a value.
-        let mut settings: nvmlSystemConfComputeSettings_t = unsafe { zeroed() };
-        settings.version = tag::<nvmlSystemConfComputeSettings_t>(1);
-        // SAFETY: the struct carries the version and size it has.
-        nvml_try(unsafe { call(&raw mut settings) })?;
-        Ok(settings)
-    });
-    if let Ok(settings) = settings {
-        return Ok(Confidential {
-            environment: settings.environment,
-            feature: settings.ccFeature,
-            dev_tools: settings.devToolsMode,
-            multi_gpu: Some(settings.multiGpuMode),
-        });
-    }
-    let call = nvml_sym(lib.nvmlSystemGetConfComputeState.as_ref())?;
+/// `nvmlSystemGetConfComputeSettings` (driver 550+).
+pub fn confidential_settings(nvml: &Nvml) -> Result<Confidential, NvmlError> {
+    let call = nvml_sym(nvml.lib().nvmlSystemGetConfComputeSettings.as_ref())?;
+    // SAFETY: plain numbers, for all of which zero is a value.
+    let mut settings: nvmlSystemConfComputeSettings_t = unsafe { zeroed() };
+    settings.version = tag::<nvmlSystemConfComputeSettings_t>(1);
+    // SAFETY: the struct carries the version and size it has.
+    nvml_try(unsafe { call(&raw mut settings) })?;
+    Ok(Confidential {
+        environment: settings.environment,
+        feature: settings.ccFeature,
+        dev_tools: settings.devToolsMode,
+        multi_gpu: Some(settings.multiGpuMode),
+    })
+}
+
+/// `nvmlSystemGetConfComputeState`, what there was before the settings.
+pub fn confidential_state(nvml: &Nvml) -> Result<Confidential, NvmlError> {
+    let call = nvml_sym(nvml.lib().nvmlSystemGetConfComputeState.as_ref())?;
     let mut state = nvmlConfComputeSystemState_t { environment: 0, ccFeature: 0, devToolsMode: 0 };
     // SAFETY: one out-parameter of the type NVML writes.
     nvml_try(unsafe { call(&raw mut state) })?;

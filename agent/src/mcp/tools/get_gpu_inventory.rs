@@ -1,7 +1,7 @@
 //! `get_gpu_inventory`: what GPUs this node has.
 //!
 //! Arguments, all optional: `gpu` (index, PCI address or UUID; all when left out), `detail` (`summary`; `full` adds `detail` to
-//! each GPU, and what the node computes confidentially), `cursor` (`next_cursor` of an earlier answer: an answer is at most
+//! each GPU), `cursor` (`next_cursor` of an earlier answer: an answer is at most
 //! 32 KiB, which is a dozen GPUs in full).
 //!
 //! Source: NVML, for which the agent needs the device files and nothing else; the kernel module's flavour is from
@@ -20,6 +20,31 @@
 //! ```text
 //! 4 GPUs, driver 580.95.05, CUDA 13.0, NVML 13.580.95.05
 //! GPU 0  0000:1b:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 56.0 GiB used  29 °C  68 W of 700 W  97 % busy
+//! GPU 1  0000:43:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 60.0 GiB used  29 °C  68 W of 700 W  0 % busy
+//! GPU 2  0000:52:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 3.0 GiB used  29 °C  68 W of 700 W  0 % busy
+//! GPU 3  0000:61:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 10.0 GiB used  29 °C  68 W of 700 W  MIG 3g.40gb 2g.20gb
+//! ```
+//!
+//! With `{"detail": "full", "gpu": 3}`:
+//!
+//! ```text
+//! 4 GPUs, driver 580.95.05, CUDA 13.0, NVML 13.580.95.05
+//! GPU 3  0000:61:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 10.0 GiB used  29 °C  68 W of 700 W  MIG 3g.40gb 2g.20gb
+//!   board   serial 1650000000004, part 692-2G520-0200-000, id 0x6100, module 8, VBIOS 96.00.99.00.01, InfoROM G520.0200.00.05, PCI id 0x233010DE, subsystem 0x16C110DE
+//!   chip    NVIDIA Hopper, compute capability 9.0, 16896 cores, GSP firmware: 580.95.05
+//!   memory  69.1 GiB free, 480.0 MiB reserved, 5120 bit; BAR1 128.0 GiB, 1.0 MiB used; protected 0 B, 0 B used
+//!   power   limit in W: default 700, requested 700, from 200 to 700
+//!   clocks  now/most in MHz: graphics 345/1980, SM 345/1980, memory 2619/2619, video 765/1545
+//!   PCIe    Gen5 x16; Gen5 x16 with this slot; the GPU can Gen5
+//!   place   /dev/nvidia3, NUMA node 0, CPUs 0-55,112-167, own memory in node N/A
+//!   modes   persistence on, compute default, ECC on after a reset, display off, virtualization none, host vGPU N/A
+//!   NVLink  18 links of version 4.0, 18 up, 0 down
+//!   fabric  completed, status 0, clique 0, cluster 00000000-0000-0000-0000-000000000000
+//!   MIG     on, on after a reset, at most 7 devices
+//!     GPU instance 1  3g.40gb  slices 4 to 7 of memory  39.5 GiB, 10.0 GiB used
+//!       compute instance 0  MIG-5e1f0c6a-7a1b-5d53-9b0e-1d2c3b4a5f60  60 SMs
+//!     GPU instance 2  2g.20gb  slices 0 to 1 of memory  19.6 GiB, 0 B used
+//!       compute instance 0  MIG-9c2d7e44-1b0f-5c8a-8f3e-6a7b8c9d0e1f  32 SMs
 //! ```
 
 mod absent;
@@ -77,11 +102,8 @@ impl Tool for GetGpuInventory {
         let first = input.cursor.as_deref().map_or(Ok(0), first)?;
         let full = input.detail == Detail::Full;
         let driver = node.gpu.ask(inventory::driver).await?;
-        let mut answer = Inventory::of(node, driver);
-        if full {
-            let system = node.gpu.ask(|session| Ok(inventory::system(session))).await?;
-            answer.add_system(system);
-        }
+        let system = node.gpu.ask(|session| Ok(inventory::system(session))).await?;
+        let mut answer = Inventory::of(node, driver, system);
         let mut room = BYTES;
         let names = select::gpus(node, input.gpu.as_ref()).await?;
         for name in names.into_iter().filter(|name| name.index >= first) {

@@ -71,6 +71,7 @@ fn names(reading: &str) -> Option<&'static [&'static str]> {
         "mig_enabled" => &["mig_enabled", "mig"],
         "gsp_firmware_mode" => &["gsp_firmware_enabled", "gsp_firmware_default"],
         "power_limit_range" => &["power_limit_min_mw", "power_limit_max_mw"],
+        "fabric.status" => &["fabric.status", "fabric.clique_id", "fabric.cluster_uuid"],
         "nvlink.up" => &["nvlink.up", "nvlink.down"],
         "mig.gpu_instances.placement" => {
             &["mig.gpu_instances.placement_start", "mig.gpu_instances.placement_size"]

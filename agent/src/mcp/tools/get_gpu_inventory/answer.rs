@@ -12,6 +12,7 @@ use crate::{
         GpuError, GpuName,
         inventory::{Driver, Gpu, System},
         kernel_module::{self, KernelModule},
+        raw::identity::Confidential,
         reading::Absent,
     },
     mcp::tools::select::Detail,
@@ -31,8 +32,7 @@ pub struct Inventory {
     pub nvml_library: String,
     /// What drives the GPUs in the kernel.
     pub kernel_module: Option<KernelModuleAnswer>,
-    /// With `detail: full`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Whether the node computes confidentially.
     pub confidential_computing: Option<ConfidentialAnswer>,
     /// GPUs that NVML counts on this node.
     pub gpu_count: u32,
@@ -93,12 +93,14 @@ pub struct GpuAnswer {
 
 impl Inventory {
     /// What is about the node; its GPUs are added.
-    pub fn of(node: &Node, driver: Driver) -> Self {
+    pub fn of(node: &Node, driver: Driver, system: System) -> Self {
         let Driver { library, driver_version, nvml_version, cuda_version, gpu_count, mut absent } =
             driver;
+        let System { confidential, ready, absent: unknown } = system;
+        absent.extend(unknown);
         let module = kernel_module::read(node.devices.root());
         if let Err(reason) = &module {
-            let (field, call, reason) = ("kernel_module", "read", reason.clone());
+            let (field, call, reason) = ("kernel_module", kernel_module::PATH, reason.clone());
             absent.push(Absent { field, call, reason, by_design: false });
         }
         Self {
@@ -111,29 +113,25 @@ impl Inventory {
             kernel_module: module.ok().map(|KernelModule { flavour, version }| {
                 KernelModuleAnswer { flavour: flavour.name(), version }
             }),
-            confidential_computing: None,
+            confidential_computing: confidential.map(|state| ConfidentialAnswer::of(state, ready)),
             gpu_count,
             gpus: Vec::new(),
             absent: groups(absent, |_| true),
             next_cursor: None,
         }
     }
+}
 
-    pub fn add_system(&mut self, system: System) {
-        let System { confidential, ready, absent } = system;
-        self.confidential_computing = confidential.map(|confidential| ConfidentialAnswer {
-            environment: named(
-                confidential.environment,
-                &["unavailable", "simulation", "production"],
-            ),
-            enabled: confidential.feature != 0,
-            dev_tools: confidential.dev_tools != 0,
-            multi_gpu: confidential
-                .multi_gpu
-                .map(|number| named(number, &["none", "protected_pcie", "nvle"])),
-            gpus_ready: ready,
-        });
-        self.absent.extend(groups(absent, |_| true));
+impl ConfidentialAnswer {
+    fn of(state: Confidential, gpus_ready: Option<bool>) -> Self {
+        let Confidential { environment, feature, dev_tools, multi_gpu } = state;
+        Self {
+            environment: named(environment, &["unavailable", "simulation", "production"]),
+            enabled: feature != 0,
+            dev_tools: dev_tools != 0,
+            multi_gpu: multi_gpu.map(|mode| named(mode, &["none", "protected_pcie", "nvle"])),
+            gpus_ready,
+        }
     }
 }
 

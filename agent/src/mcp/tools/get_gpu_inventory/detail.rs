@@ -87,8 +87,8 @@ pub struct GpuDetail {
 pub struct NvLinkAnswer {
     pub link_count: u32,
     pub version: Option<String>,
-    pub up: u32,
-    pub down: u32,
+    pub up: Option<u32>,
+    pub down: Option<u32>,
 }
 
 /// All but the state is null until that is `completed`.

@@ -42,7 +42,7 @@ impl Answer for Inventory {
         }
         let (cuda, nvml) = (self.cuda_version.as_ref(), self.nvml_version.as_ref());
         let _ = write!(text, ", CUDA {}, NVML {}", or(cuda), or(nvml));
-        if let Some(confidential) = &self.confidential_computing {
+        if let Some(confidential) = self.confidential_computing.as_ref().filter(|c| c.enabled) {
             let _ = write!(text, "\n{}", confidential.line());
         }
         for gpu in &self.gpus {
@@ -63,8 +63,7 @@ impl Answer for Inventory {
 impl ConfidentialAnswer {
     fn line(&self) -> String {
         format!(
-            "Confidential computing {}, environment {}, GPUs {}, several GPUs: {}",
-            switch(Some(self.enabled)),
+            "Confidential computing, environment {}, GPUs {}, several GPUs: {}",
             self.environment,
             match self.gpus_ready {
                 Some(true) => "ready",
@@ -198,8 +197,8 @@ impl GpuDetail {
                 "NVLink  {} of version {}, {} up, {} down",
                 render::count(nvlink.link_count.into(), "link"),
                 or(nvlink.version.as_ref()),
-                nvlink.up,
-                nvlink.down
+                or(nvlink.up),
+                or(nvlink.down)
             ));
         }
         if let Some(fabric) = &self.fabric {
@@ -241,8 +240,14 @@ impl GpuInstanceAnswer {
     fn lines(&self) -> Vec<String> {
         let mut line = format!("  GPU instance {}  {}", self.id, or(self.profile.as_ref()));
         if let (Some(start), Some(size)) = (self.placement_start, self.placement_size) {
-            let last = start.saturating_add(size).saturating_sub(1);
-            let _ = write!(line, "  slices {start} to {last} of memory");
+            let _ = match size {
+                1 => write!(line, "  slice {start} of memory"),
+                _ => write!(
+                    line,
+                    "  slices {start} to {} of memory",
+                    start.saturating_add(size).saturating_sub(1)
+                ),
+            };
         }
         if let (Some(total), Some(used)) = (self.memory_total_bytes, self.memory_used_bytes) {
             let _ = write!(line, "  {}, {} used", render::bytes(total), render::bytes(used));
