@@ -7,7 +7,7 @@
 //! - [`events`] hears Xids by NVML's event set.
 //! - [`sample`] is one reading of what moves, for the timeline.
 //! - [`inventory`], [`health`], [`processes`] and [`topology`] are the views, [`pcie`] is part of the first two; [`raw`] holds
-//!   the calls nvml-wrapper does not wrap.
+//!   the calls nvml-wrapper does not wrap. [`kernel_module`] is what the driver's module says of itself.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
@@ -15,6 +15,7 @@ mod device_files;
 pub mod events;
 pub mod health;
 pub mod inventory;
+pub mod kernel_module;
 mod lane;
 pub mod library;
 pub mod pcie;
