@@ -24,7 +24,7 @@ fn session(content: &str, host: &[(&str, &str)]) -> Result<Session> {
     command.env("NVML_SIM_TRACE", folder.path().join("trace"));
     let mut agent = Agent::spawn(command.env("NVML_SIM_SCENARIO", path))?;
     agent.initialize()?;
-    Ok(Session { agent, folder: folder })
+    Ok(Session { agent, folder })
 }
 
 impl Session {

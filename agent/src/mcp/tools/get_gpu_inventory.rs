@@ -30,17 +30,19 @@
 //! ```text
 //! 4 GPUs, driver 580.95.05, CUDA 13.0, NVML 13.580.95.05
 //! GPU 3  0000:61:00.0  NVIDIA H100 80GB HBM3  79.6 GiB, 10.0 GiB used  29 °C  68 W of 700 W  MIG 3g.40gb 2g.20gb
-//!   board   serial 1650000000004, part 692-2G520-0200-000, id 0x6100, module 8, VBIOS 96.00.99.00.01, InfoROM G520.0200.00.05, PCI id 0x233010DE, subsystem 0x16C110DE
-//!   chip    NVIDIA Hopper, compute capability 9.0, 16896 cores, GSP firmware: 580.95.05
+//!   UUID    GPU-233010de-0000-4000-8000-000000000003
+//!   board   serial 1650000000004, part 692-2G520-0200-000, id 0x6100, module 8
+//!   chip    NVIDIA Hopper, compute capability 9.0, 16896 cores
+//!   image   VBIOS 96.00.99.00.01, InfoROM G520.0200.00.05, GSP firmware: 580.95.05
 //!   memory  69.1 GiB free, 480.0 MiB reserved, 5120 bit; BAR1 128.0 GiB, 1.0 MiB used; protected 0 B, 0 B used
 //!   power   limit in W: default 700, requested 700, from 200 to 700
 //!   clocks  now/most in MHz: graphics 345/1980, SM 345/1980, memory 2619/2619, video 765/1545
-//!   PCIe    Gen5 x16; Gen5 x16 with this slot; the GPU can Gen5
+//!   PCIe    Gen5 x16; Gen5 x16 with this slot; the GPU can Gen5; device 0x233010DE, subsystem 0x16C110DE
 //!   place   /dev/nvidia3, NUMA node 0, CPUs 0-55,112-167, own memory in node N/A
-//!   modes   persistence on, compute default, ECC on after a reset, display off, virtualization none, host vGPU N/A
+//!   modes   persistence on, compute default, ECC on (on after a reset), display off, virtualization none, host vGPU N/A
 //!   NVLink  18 links of version 4.0, 18 up, 0 down
 //!   fabric  completed, status 0, clique 0, cluster 00000000-0000-0000-0000-000000000000
-//!   MIG     on, on after a reset, at most 7 devices
+//!   MIG     on (on after a reset), at most 7 devices
 //!     GPU instance 1  3g.40gb  slices 4 to 7 of memory  39.5 GiB, 10.0 GiB used
 //!       compute instance 0  MIG-5e1f0c6a-7a1b-5d53-9b0e-1d2c3b4a5f60  60 SMs
 //!     GPU instance 2  2g.20gb  slices 0 to 1 of memory  19.6 GiB, 0 B used

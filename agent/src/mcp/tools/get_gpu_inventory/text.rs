@@ -48,7 +48,7 @@ impl Answer for Inventory {
         for gpu in &self.gpus {
             let _ = write!(text, "\n{}", gpu.line());
             if let Some(detail) = &gpu.detail {
-                detail.lines().iter().for_each(|line| {
+                detail.lines(gpu).iter().for_each(|line| {
                     let _ = write!(text, "\n  {line}");
                 });
             }
@@ -106,25 +106,27 @@ impl GpuAnswer {
 }
 
 impl GpuDetail {
-    fn lines(&self) -> Vec<String> {
+    fn lines(&self, gpu: &GpuAnswer) -> Vec<String> {
         let mut lines = vec![
+            format!("UUID    {}", or(gpu.uuid.as_ref())),
             format!(
-                "board   serial {}, part {}, id {}, module {}, VBIOS {}, InfoROM {}, PCI id {}, subsystem {}",
+                "board   serial {}, part {}, id {}, module {}",
                 or(self.serial.as_ref()),
                 or(self.board_part_number.as_ref()),
                 or(self.board_id.as_ref()),
                 or(self.module_id),
-                or(self.vbios_version.as_ref()),
-                or(self.inforom_image_version.as_ref()),
-                or(self.pci_device_id.as_ref()),
-                or(self.pci_subsystem_id.as_ref()),
             ),
             format!(
-                "chip    {} {}, compute capability {}, {} cores, GSP firmware: {}",
+                "chip    {} {}, compute capability {}, {} cores",
                 or(self.brand.as_ref()),
                 or(self.architecture.as_ref()),
                 or(self.compute_capability.as_ref()),
                 or(self.cuda_cores),
+            ),
+            format!(
+                "image   VBIOS {}, InfoROM {}, GSP firmware: {}",
+                or(self.vbios_version.as_ref()),
+                or(self.inforom_image_version.as_ref()),
                 or(self.gsp_firmware_version.as_ref()),
             ),
             format!(
@@ -156,12 +158,14 @@ impl GpuDetail {
                 or(self.video_clock_max_mhz),
             ),
             format!(
-                "PCIe    Gen{} x{}; Gen{} x{} with this slot; the GPU can Gen{}",
+                "PCIe    Gen{} x{}; Gen{} x{} with this slot; the GPU can Gen{}; device {}, subsystem {}",
                 or(self.pcie_generation),
                 or(self.pcie_width),
                 or(self.pcie_generation_max),
                 or(self.pcie_width_max),
                 or(self.pcie_device_generation_max),
+                or(self.pci_device_id.as_ref()),
+                or(self.pci_subsystem_id.as_ref()),
             ),
             format!(
                 "place   /dev/nvidia{}, NUMA node {}, CPUs {}, own memory in node {}",
@@ -170,18 +174,19 @@ impl GpuDetail {
                 or(self.cpu_affinity.as_ref()),
                 or(self.numa_node),
             ),
-            self.modes(),
+            self.modes(gpu),
         ];
         lines.extend(self.links());
         lines.extend(self.mig.iter().flat_map(MigAnswer::lines));
         lines
     }
 
-    fn modes(&self) -> String {
+    fn modes(&self, gpu: &GpuAnswer) -> String {
         format!(
-            "modes   persistence {}, compute {}, ECC {} after a reset, display {}, virtualization {}, host vGPU {}",
+            "modes   persistence {}, compute {}, ECC {} ({} after a reset), display {}, virtualization {}, host vGPU {}",
             switch(self.persistence_mode),
             or(self.compute_mode.as_ref()),
+            switch(gpu.ecc_enabled),
             switch(self.ecc_pending),
             switch(self.display_active),
             or(self.virtualization_mode.as_ref()),
@@ -228,7 +233,7 @@ impl MigAnswer {
     fn lines(&self) -> Vec<String> {
         let (now, then) = (switch(Some(self.enabled)), switch(Some(self.pending)));
         let mut lines = vec![format!(
-            "MIG     {now}, {then} after a reset, at most {} devices",
+            "MIG     {now} ({then} after a reset), at most {} devices",
             or(self.devices_max)
         )];
         lines.extend(self.gpu_instances.iter().flat_map(GpuInstanceAnswer::lines));
