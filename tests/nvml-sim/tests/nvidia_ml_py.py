@@ -265,15 +265,15 @@ def buffered(handle, kind):
 
 
 def load(check, gpu, handle):
-    percent = lambda key: get(gpu, f"utilization.{key}_percent")
-    divided = isinstance(gpu["mig"], dict) and gpu["mig"].get("enabled")
-    whole = lambda key: Absent(nvml.NVML_ERROR_NOT_SUPPORTED) if divided else percent(key)
-    check("gpu busy", whole("gpu"), lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    check("memory busy", whole("memory"), lambda: nvml.nvmlDeviceGetUtilizationRates(handle).memory)
+    divided = not isinstance(get(gpu, "mig"), Absent) and gpu["mig"]["enabled"]
+    whole = lambda key: get(gpu, f"utilization.{key}_percent")
+    percent = lambda key: Absent(nvml.NVML_ERROR_NOT_SUPPORTED) if divided else whole(key)
+    check("gpu busy", percent("gpu"), lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    check("memory busy", percent("memory"), lambda: nvml.nvmlDeviceGetUtilizationRates(handle).memory)
     for what, kind, expected, instead in [
         ("power", nvml.NVML_TOTAL_POWER_SAMPLES, get(gpu, "power.instant_mw"), get(gpu, "power.usage_mw")),
-        ("gpu busy", nvml.NVML_GPU_UTILIZATION_SAMPLES, whole("gpu"), None),
-        ("memory busy", nvml.NVML_MEMORY_UTILIZATION_SAMPLES, whole("memory"), None),
+        ("gpu busy", nvml.NVML_GPU_UTILIZATION_SAMPLES, percent("gpu"), None),
+        ("memory busy", nvml.NVML_MEMORY_UTILIZATION_SAMPLES, percent("memory"), None),
         ("sm clock", nvml.NVML_PROCESSOR_CLK_SAMPLES, get(gpu, "clocks.current.sm_mhz"), None),
         ("memory clock", nvml.NVML_MEMORY_CLK_SAMPLES, get(gpu, "clocks.current.memory_mhz"), None),
     ]:
@@ -281,8 +281,8 @@ def load(check, gpu, handle):
         value = instead if isinstance(expected, Absent) and instead is not None else expected
         expected = value if isinstance(value, Absent) else {value}
         check(f"{what} samples", expected, lambda: buffered(handle, kind))
-    check("encoder", percent("encoder"), lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0])
-    check("decoder", percent("decoder"), lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0])
+    check("encoder", whole("encoder"), lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0])
+    check("decoder", whole("decoder"), lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0])
     check("pstate", get(gpu, "clocks.performance_state"), lambda: nvml.nvmlDeviceGetPerformanceState(handle))
     domains = {
         "graphics": nvml.NVML_CLOCK_GRAPHICS,
