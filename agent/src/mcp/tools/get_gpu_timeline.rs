@@ -1,7 +1,50 @@
 //! `get_gpu_timeline`: how heat, power, load, memory and clocks went, what held the clocks down, and what happened meanwhile.
 //!
-//! TRANSCRIPT
+//! Arguments, all optional: `gpu` (index, PCI address or UUID), `since` and `until` (a time with its zone, or how far back as
+//! `15m`; the last ten minutes when left out), `metrics` (`temperature_celsius`, `memory_temperature_celsius`,
+//! `gpu_utilization_percent`, `memory_utilization_percent`, `power_watts`, `memory_used_mib`, `sm_clock_mhz`,
+//! `memory_clock_mhz`; when left out temperature, power, GPU utilisation, memory and SM clock), `detail` (`summary`; `full` adds
+//! the points and every absence), `points` (60 of a series at most, 2 to 500; where there are more, several become one with
+//! their lowest, mean and highest).
+//!
+//! The recorder (`agent record`; the chart starts it with `ebpf.enabled=true`) reads every GPU once a second and keeps ten
+//! minutes of that, and six hours by 15 s with lowest, mean and highest: `resolution_s` says which answered. It takes 128 KiB a
+//! GPU, 2 MiB for sixteen; a restart begins anew. A session without a recorder has what the driver itself keeps, some seconds
+//! of power, utilisation and clocks, and one reading of now: `source: driver_buffers`.
+//!
+//! - `min` and `max` also have what the driver has sampled between two readings; `p95` is of the points' means, so in 15 s a
+//!   short peak is in `max` and not in `p95`. `last` is the newest point.
+//! - `power_watts` is `nvmlDeviceGetPowerUsage`: the average of a second on Ampere and later but for GA100 (A100, A30), where
+//!   it is the moment's, as on older boards. The moment's own power and the driver's samples are in `min` and `max`.
+//! - Memory is kept in steps of 8 MiB, power of 0.1 W, utilisation of 0.5 %.
+//! - `throttle` has what held the clocks (NVML's event reasons) with the number of readings, a second apart, in which it did.
+//! - `counters` has by how much each rose in the window. One that has fallen began anew with the driver, and is counted from 0.
+//! - `gaps` are where nothing was read: a GPU that hangs or is lost, a driver that is unloaded, a recorder that did not get to
+//!   run. A node's clock that was set is a gap without length.
+//! - A metric that the board does not have is in no series, with its reason in `absent`, and is never 0. A GPU that is divided
+//!   (MIG) has no utilisation of the whole.
+//! - `events` are the window's faults in short, the newest 20. Their `seq` is that of analyze_xid_errors; `next_cursor` goes on
+//!   with watch_gpu_events.
+//!
 //! ```text
+//! 2 GPUs from 2026-11-22T06:50:20.573654Z to 2026-11-22T06:53:20.573654Z, as the recorder has read them. Each line: …
+//! GPU 0  0000:1b:00.0  111 readings, 1 s each, 2026-11-22T06:51:29Z to 2026-11-22T06:53:19Z
+//!   temperature_celsius        ▁▁▅▇██▅▂▁▁▅▇██▅▂▁▁▅▇██▅▂▁▁▅▇██▅▃  46 / 56.5 / 66, p95 66, last 51
+//!   power_watts                ▂▅███▇▄▁▂▅███▇▄▁▂▅███▇▄▁▂▅███▇▄▁  122 / 468.4 / 701, p95 671, last 141
+//!   gpu_utilization_percent    ▂▆███▇▃▁▂▆███▇▃▁▂▆███▇▃▁▂▆███▇▃▁  0 / 64.3 / 100, p95 100, last 2
+//!   memory_used_mib            ▇▁██████▇▁██████▇▁██████▇▁██████  58176 / 68781.8 / 70568, p95 70568, last 70568
+//!   sm_clock_mhz               ██▁▁▁▆████▁▁▁▆████▁▁▁▆████▁▁▁▆██  1725 / 1876.2 / 1980, p95 1980, last 1980
+//!   clocks held by             sw_power_cap in 48 readings (43.2 %)
+//! GPU 1  0000:43:00.0  111 readings, 1 s each, 2026-11-22T06:51:29Z to 2026-11-22T06:53:19Z
+//!   temperature_celsius        ▁▁▆███▅▂▁▁▆███▅▂▁▁▆███▅▂▁▁▆███▅▃  69 / 80.1 / 89, p95 89, last 74
+//!   power_watts                ▂▅█▆▆▅▃▁▂▅█▆▆▅▃▁▂▅█▆▆▅▃▁▂▅█▆▆▅▃▁  129 / 397.5 / 684, p95 640, last 152
+//!   gpu_utilization_percent    ▂▇████▄▁▂▇████▄▁▂▇████▄▁▂▇████▄▁  0 / 66.7 / 100, p95 100, last 3
+//!   memory_used_mib            ▇▁██████▇▁██████▇▁██████▇▁██████  58176 / 68781.8 / 70568, p95 70568, last 70568
+//!   sm_clock_mhz               ██▅▁▁▁▅███▅▁▁▁▅███▅▁▁▁▅███▅▁▁▁▅█  1095 / 1571.4 / 1980, p95 1980, last 1980
+//!   faults                     ···········!····················
+//!   clocks held by             sw_power_cap in 16 readings (14.4 %), sw_thermal_slowdown in 48 readings (43.2 %)
+//! 1 fault
+//! #1 2026-11-22T06:52:09.579712Z  error  0000:43:00.0  Xid 31 The GPU's memory management unit refused an access: …
 //! ```
 
 mod answer;

@@ -63,7 +63,7 @@ pub struct GpuTimeline {
     pub error: Option<String>,
     /// Seconds of a point: 1, or 15 for a window that begins more than ten minutes ago.
     pub resolution_s: u32,
-    /// Readings in the window.
+    /// Readings in the window; of `driver_buffers`, seconds of which the driver has samples, and the reading of now.
     pub samples: u32,
     /// When the first of them was taken; null where there is none, as the next.
     pub from: Option<String>,

@@ -34,7 +34,7 @@ impl Answer for Timeline {
         };
         let count = render::count(self.gpus.len() as u64, "GPU");
         let mut text = format!(
-            "{count} from {} to {}, {source}. Each line: lowest / mean / highest, from ▁ to █.",
+            "{count} from {} to {}, {source}. Each line: its means from ▁ at the lowest to █ at the highest figure, · where there is none; lowest / mean / highest.",
             self.since, self.until
         );
         for gpu in &self.gpus {

@@ -192,4 +192,20 @@ mod tests {
         assert_eq!(List::<u8>(std::ptr::null_mut()).fill(&count, &[]), Ok(()));
         assert_eq!(room, 0);
     }
+
+    #[test]
+    fn a_list_of_samples_is_filled_as_far_as_there_is_room() {
+        for (has_list, mut room, written, filled) in [
+            (false, 0_u32, 3, [0, 0]),
+            (true, 2, 2, [1, 2]),
+            (true, 1, 1, [1, 0]),
+            (true, 0, 0, [0, 0]),
+        ] {
+            let mut list = [0_u8; 2];
+            let place = if has_list { list.as_mut_ptr() } else { std::ptr::null_mut() };
+            let count = adopt::<Count>(&raw mut room).unwrap();
+            assert_eq!(List(place).fill_room(&count, &[1, 2, 3]), Ok(()));
+            assert_eq!((room, list), (written, filled));
+        }
+    }
 }

@@ -25,6 +25,9 @@ pub struct Buffer {
     pub count: u64,
 }
 
+/// The value that is sampled.
+type Sampled = fn(&Gpu) -> Result<u32, Code>;
+
 impl Gpu {
     /// What was sampled after a time and up to now, in microseconds since 1970, with the time of each. A divided GPU has no
     /// samples of utilisation.
@@ -35,7 +38,7 @@ impl Gpu {
         now_us: u64,
     ) -> Result<Vec<(u64, u32)>, Code> {
         let divided = self.mig.as_ref().is_ok_and(|mig| mig.enabled);
-        let (buffer, value): (_, fn(&Gpu) -> Result<u32, Code>) = match sampling {
+        let (buffer, value): (_, Sampled) = match sampling {
             sys::nvmlSamplingType_enum_NVML_TOTAL_POWER_SAMPLES => {
                 (&self.samples.power, |gpu| gpu.power.instant_mw.get().or(gpu.power.usage_mw.get()))
             }
