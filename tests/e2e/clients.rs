@@ -1,6 +1,7 @@
-//! Clients that others wrote: MCP's Python SDK on the agent, NVIDIA's Python binding on the simulator.
+//! Clients that others wrote: MCP's Python SDK on the agent, NVIDIA's Python binding and monitors that people run on the
+//! simulator.
 
-use std::{path::Path, process::Command};
+use std::{env, path::Path, process::Command};
 
 use anyhow::Result;
 use e2e::{agent_path, python, repository, scenario, simulator};
@@ -32,6 +33,34 @@ fn nvidias_python_binding_reads_the_simulator_as_configured() -> Result<()> {
     run("clients::nvidias_python_binding_reads_the_simulator_as_configured", &script, |c| {
         c.env("LD_LIBRARY_PATH", dir)
     })
+}
+
+/// Shows all boards of the simulator in a monitor and compares.
+fn monitor(test: &str, name: &str) -> Result<()> {
+    let dir = simulator().parent().map(Path::to_owned).unwrap_or_default();
+    let script = repository().join("tests/nvml-sim/tests/monitors.py");
+    run(test, &script, |c| c.arg(name).env("LD_LIBRARY_PATH", dir))
+}
+
+#[test]
+fn nvitop_shows_every_board_as_configured() -> Result<()> {
+    monitor("clients::nvitop_shows_every_board_as_configured", "nvitop")
+}
+
+#[test]
+fn gpustat_shows_every_board_as_configured() -> Result<()> {
+    monitor("clients::gpustat_shows_every_board_as_configured", "gpustat")
+}
+
+#[test]
+fn nvtop_shows_every_board_as_configured() -> Result<()> {
+    const TEST: &str = "clients::nvtop_shows_every_board_as_configured";
+    let path = env::var_os("PATH").unwrap_or_default();
+    if !env::split_paths(&path).any(|dir| dir.join("nvtop").is_file()) {
+        crate::skip(TEST, "no nvtop; Debian has it in contrib, Ubuntu in universe");
+        return Ok(());
+    }
+    monitor(TEST, "nvtop")
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::engine::gpu::mig::MigDevice;
 const _: () = assert!(size_of::<sys::nvmlMemory_t>() == 24, "not the size NVML documents");
 const _: () = assert!(size_of::<sys::nvmlBAR1Memory_t>() == 24, "not the size NVML documents");
 
+/// Of a board that can be divided.
+const MEMORY_SLICES: u64 = 8;
+
 /// Total, reserved and used bytes of a GPU, or of the GPU instance that a MIG device is in, which has nothing reserved.
 fn figures(gpu: &Gpu, mig: Option<MigDevice<'_>>) -> [u64; 3] {
     match mig {
@@ -30,8 +33,17 @@ export! {
         memory.set(sys::nvmlMemory_v2_t { version, total, reserved, free: total - reserved - used, used })
     }
 
-    device fn nvmlDeviceGetBAR1MemoryInfo((_, gpu), memory: Out<sys::nvmlBAR1Memory_t>) {
-        let (total, used) = (gpu.memory.bar1_total_bytes, gpu.memory.bar1_used_bytes);
+    /// Parts share what the GPU's own memory leaves of it by their memory slices, as captures of divided H100 and H200
+    /// show to within a few MiB.
+    part fn nvmlDeviceGetBAR1MemoryInfo((_, gpu, mig), memory: Out<sys::nvmlBAR1Memory_t>) {
+        let board = &gpu.memory;
+        let (total, used) = match mig {
+            Some(mig) => {
+                let left = board.bar1_total_bytes.saturating_sub(board.total_bytes);
+                (left / MEMORY_SLICES * u64::from(mig.profile.memory_slices), 0)
+            }
+            None => (board.bar1_total_bytes, board.bar1_used_bytes),
+        };
         memory.set(sys::nvmlBAR1Memory_t { bar1Total: total, bar1Free: total - used, bar1Used: used })
     }
 

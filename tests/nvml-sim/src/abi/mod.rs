@@ -4,8 +4,8 @@
 //! boundary is in [`args`], what every call has in common in [`export`]; those two hold all of it.
 //!
 //! Left out on purpose are the first versions of calls whose struct has grown since under the same name in the header
-//! (`nvmlDeviceGetPciInfo`, `nvmlDeviceGetComputeRunningProcesses`, `nvmlEventSetWait`): a client that still calls them
-//! has allocated less than the bindings say, and a missing symbol is a better answer than a corrupted caller.
+//! (`nvmlDeviceGetPciInfo`, `nvmlEventSetWait`): a client that still calls them has allocated less than the bindings say,
+//! and a missing symbol is a better answer than a corrupted caller.
 
 use crate::engine::faults::Subject;
 use export::Kind;
@@ -27,6 +27,7 @@ pub mod marker;
 pub mod memory;
 pub mod mig;
 pub mod nvlink;
+pub mod older;
 pub mod pcie;
 pub mod platform;
 pub mod processes;
@@ -48,6 +49,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     memory::SYMBOLS,
     mig::SYMBOLS,
     nvlink::SYMBOLS,
+    older::SYMBOLS,
     pcie::SYMBOLS,
     platform::SYMBOLS,
     processes::SYMBOLS,

@@ -20,7 +20,7 @@ pub(super) const NO_INSTANCE: u32 = u32::MAX;
 const NOT_AVAILABLE: u64 = u64::MAX;
 
 /// A list of a GPU or of a MIG device as it is at this call.
-fn list(
+pub(super) fn list(
     session: &Session,
     gpu: &Gpu,
     mig: Option<MigDevice<'_>>,
