@@ -48,6 +48,18 @@ fn boards() -> Result<Vec<(String, u64)>> {
     Ok(boards)
 }
 
+/// The figures that are null and have no reason for it.
+fn unexplained(figures: &Value) -> Vec<&str> {
+    let reasons = figures["absent"].as_array().into_iter().flatten();
+    let reasons: Vec<_> = reasons.filter_map(|reason| reason["field"].as_str()).collect();
+    let nulls = figures.as_object().into_iter().flatten().filter(|(_, value)| value.is_null());
+    let explained = |name: &str| {
+        let begins = |field: &&str| name.strip_prefix(*field).is_some_and(|it| it.starts_with('_'));
+        reasons.iter().any(|field| *field == name || begins(field))
+    };
+    nulls.map(|(name, _)| name.as_str()).filter(|name| !explained(name)).collect()
+}
+
 #[test]
 fn every_board_is_healthy_idle_and_under_full_load() -> Result<()> {
     let boards = boards()?;
@@ -65,6 +77,9 @@ fn every_board_is_healthy_idle_and_under_full_load() -> Result<()> {
                 let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
                 assert_eq!(findings(&health), [], "{content}");
                 assert_eq!(health["verdict"], "healthy", "{content}");
+                for gpu in health["gpus"].as_array().into_iter().flatten() {
+                    assert_eq!(unexplained(&gpu["figures"]), Vec::<&str>::new(), "{content}");
+                }
                 // But for where Xids are heard, nothing is left unjudged.
                 let limits = health["limits"].as_array().cloned().unwrap_or_default();
                 let about_gpus =
@@ -180,7 +195,7 @@ fn what_needs_root_is_said_once_for_all_gpus_and_lowers_no_verdict() -> Result<(
     assert_eq!(about_gpus.len(), 1, "{limits:?}");
     assert!(
         about_gpus[0].starts_with("GPU 0, 1, 2, 3, 4, 5, 6, 7: ")
-            && about_gpus[0].contains("sram_errors")
+            && about_gpus[0].contains("sram (nvmlDeviceGetSramEccErrorStatus")
             && about_gpus[0].contains("needs UID 0"),
         "{limits:?}"
     );
