@@ -183,6 +183,33 @@ fn a_sick_gpu_has_what_it_has_and_its_neighbours_nothing() -> Result<()> {
 }
 
 #[test]
+fn one_call_tells_of_all_that_one_call_can() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let trace = dir.path().join("trace");
+    let mut agent =
+        Agent::spawn(simulated().args(["--ebpf", "off"]).env("NVML_SIM_TRACE", &trace))?;
+    agent.initialize()?;
+    let calls = |agent: &mut Agent| -> Result<Vec<String>> {
+        fs::write(&trace, "")?;
+        agent.ask("get_gpu_health", &json!({"gpu": 5, "detail": "full"}))?;
+        Ok(fs::read_to_string(&trace)?.lines().map(ToOwned::to_owned).collect())
+    };
+    calls(&mut agent)?;
+    let calls = calls(&mut agent)?;
+    let of = |symbol: &str| calls.iter().filter(|call| *call == symbol).count();
+    // What there is of the GPU and of its link 0, and the counters of its other links.
+    assert_eq!(of("nvmlDeviceGetFieldValues"), 2, "{calls:?}");
+    // But for the names of all GPUs nothing is asked twice.
+    let names = ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetFieldValues"];
+    let once = calls.iter().filter(|call| !names.contains(&call.as_str()));
+    let of_names = ["nvmlDeviceGetUUID", "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetMinorNumber"];
+    for call in once.filter(|call| !of_names.contains(&call.as_str())) {
+        assert!(of(call) == 1 || call.starts_with("nvmlEvent"), "{call} in {calls:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_needs_root_is_said_once_for_all_gpus_and_lowers_no_verdict() -> Result<()> {
     let (_dir, mut agent) = with(
         "profile = \"h100\"\n[all.faults]\nnvmlDeviceGetSramEccErrorStatus = \"NO_PERMISSION\"\n",
