@@ -11,6 +11,7 @@ mod clients;
 mod decode;
 mod device_load;
 mod devices;
+mod fields;
 mod health;
 mod kernel;
 mod kernel_log;

@@ -163,7 +163,7 @@ fn a_value_that_the_board_does_not_have_is_null_with_a_reason() -> Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|a| a["field"] == "power_mw")
+        .filter(|a| a["fields"] == json!(["power_mw"]))
         .collect();
     assert_eq!(why.len(), 1, "{gpu}");
     assert_eq!(why[0]["by_design"], true);

@@ -5,13 +5,14 @@
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
 //! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
-//!   nvml-wrapper does not wrap.
+//!   nvml-wrapper does not wrap. [`kernel_module`] is what the driver's module says of itself.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
 pub mod events;
 pub mod health;
 pub mod inventory;
+pub mod kernel_module;
 pub mod library;
 pub mod pcie;
 pub mod processes;

@@ -312,7 +312,13 @@ fn a_divided_gpu_has_a_list_of_its_own_for_each_instance() {
         assert!(part.mig_is_mig_device_handle().unwrap());
         assert_eq!(part.uuid().unwrap(), "MIG-9c2d7e44-1b0f-5c8a-8f3e-6a7b8c9d0e1f");
         assert_eq!(part.mig_parent_device().unwrap().index().unwrap(), 3);
-        assert!(matches!(part.name(), Err(NvmlError::InvalidArg)));
+        assert_eq!(part.name().unwrap(), "NVIDIA H100 80GB HBM3 MIG 2g.20gb");
+        assert!(matches!(part.serial(), Err(NvmlError::InvalidArg)));
+        let attributes = part.attributes().unwrap();
+        assert_eq!((attributes.multiprocessor_count, attributes.memory_size_mb), (32, 20096));
+        assert!(matches!(gpu.attributes(), Err(NvmlError::NotSupported)));
+        assert_eq!(gpu.mig_device_by_index(0).unwrap().memory_info().unwrap().used, 10 << 30);
+        assert!(matches!(gpu.utilization_rates(), Err(NvmlError::NotSupported)));
         assert!(matches!(gpu.mig_device_by_index(2), Err(NvmlError::NotFound)));
         let listed = part.running_compute_processes().unwrap();
         assert_eq!((listed.len(), listed[0].pid), (1, 6301));

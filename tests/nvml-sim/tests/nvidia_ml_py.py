@@ -36,6 +36,20 @@ COMPUTE_MODES = {
 VIRTUALIZATION = {
     "none": nvml.NVML_GPU_VIRTUALIZATION_MODE_NONE,
     "passthrough": nvml.NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH,
+    "vgpu": nvml.NVML_GPU_VIRTUALIZATION_MODE_VGPU,
+    "host_vgpu": nvml.NVML_GPU_VIRTUALIZATION_MODE_HOST_VGPU,
+    "host_vsga": nvml.NVML_GPU_VIRTUALIZATION_MODE_HOST_VSGA,
+}
+HOST_VGPU = {"non_sriov": nvml.NVML_HOST_VGPU_MODE_NON_SRIOV, "sriov": nvml.NVML_HOST_VGPU_MODE_SRIOV}
+ENVIRONMENTS = {
+    "unavailable": nvml.NVML_CC_SYSTEM_ENVIRONMENT_UNAVAILABLE,
+    "simulation": nvml.NVML_CC_SYSTEM_ENVIRONMENT_SIM,
+    "production": nvml.NVML_CC_SYSTEM_ENVIRONMENT_PROD,
+}
+MULTI_GPU = {
+    "none": nvml.NVML_CC_SYSTEM_MULTIGPU_NONE,
+    "protected_pcie": nvml.NVML_CC_SYSTEM_MULTIGPU_PROTECTED_PCIE,
+    "nvle": nvml.NVML_CC_SYSTEM_MULTIGPU_NVLE,
 }
 RECOVERY_ACTIONS = {
     "none": nvml.NVML_GPU_RECOVERY_ACTION_NONE,
@@ -226,6 +240,9 @@ def identity(check, gpu, index, handle):
         listed(get(gpu, "virtualization"), VIRTUALIZATION),
         lambda: nvml.nvmlDeviceGetVirtualizationMode(handle),
     )
+    check("host vgpu", listed(get(gpu, "host_vgpu"), HOST_VGPU), lambda: nvml.nvmlDeviceGetHostVgpuMode(handle))
+    affinity(check, gpu, handle)
+    platform(check, gpu, handle)
     address = bus_id(gpu["pci"]["address"])
     pci = nvml.nvmlDeviceGetPciInfo(handle)
     check("bus id", address, lambda: pci.busId)
@@ -236,6 +253,44 @@ def identity(check, gpu, index, handle):
     for spelling in (address, address[4:], address.lower()):
         by_address = nvml.nvmlDeviceGetHandleByPciBusId
         check(f"by {spelling}", index, lambda spelling=spelling: nvml.nvmlDeviceGetIndex(by_address(spelling)))
+
+
+def affinity(check, gpu, handle):
+    cpus = lambda: bit_numbers(nvml.nvmlDeviceGetCpuAffinity(handle, 8))
+    check("cpus", list_of_numbers(get(gpu, "affinity.cpus")), cpus)
+    nodes = list_of_numbers(get(gpu, "affinity.memory_nodes"))
+    for scope in (nvml.NVML_AFFINITY_SCOPE_NODE, nvml.NVML_AFFINITY_SCOPE_SOCKET):
+        near = lambda scope=scope: bit_numbers(nvml.nvmlDeviceGetMemoryAffinity(handle, 2, scope))
+        check(f"memory nodes {scope}", nodes, near)
+
+
+def list_of_numbers(text):
+    """The numbers of a list such as "0-3,8"."""
+    if isinstance(text, Absent):
+        return text
+    ranges = [part.split("-") for part in text.split(",")]
+    return [number for bounds in ranges for number in range(int(bounds[0]), int(bounds[-1]) + 1)]
+
+
+def bit_numbers(words):
+    return [64 * at + bit for at, word in enumerate(words) for bit in range(64) if word >> bit & 1]
+
+
+def platform(check, gpu, handle):
+    table = get(gpu, "platform")
+
+    def read():
+        info = nvml.c_nvmlPlatformInfo_v2_t()
+        nvml.nvmlDeviceGetPlatformInfo(handle, ctypes.byref(info))
+        # The package has them as texts, which would end at the first zero.
+        raw = bytes(info)
+        return [raw[4:20].hex(), raw[20:36].rstrip(b"\0").decode(), *raw[36:41]]
+
+    keys = ("slot", "tray", "host", "peer_type", "module")
+    wanted = table
+    if not isinstance(table, Absent):
+        wanted = [table["ib_guid"].replace("-", ""), table["chassis_serial"], *(table[key] for key in keys)]
+    check("platform", wanted, read)
 
 
 def memory(check, gpu, handle):
@@ -256,10 +311,17 @@ def memory(check, gpu, handle):
         lambda: (bar1.bar1Total, bar1.bar1Used, bar1.bar1Free),
     )
     check("bus width", get(gpu, "memory.bus_width_bits"), lambda: nvml.nvmlDeviceGetMemoryBusWidth(handle))
+    protected = get(gpu, "protected_memory")
+    if not isinstance(protected, Absent):
+        protected = (protected["total_bytes"], protected["used_bytes"])
+    usage = lambda: nvml.nvmlDeviceGetConfComputeProtectedMemoryUsage(handle)
+    check("protected memory", protected, lambda: ((read := usage()).total, read.used))
 
 
 def load(check, gpu, handle):
-    percent = lambda key: get(gpu, f"utilization.{key}_percent")
+    divided = not isinstance(get(gpu, "mig"), Absent) and gpu["mig"]["enabled"]
+    whole = lambda key: get(gpu, f"utilization.{key}_percent")
+    percent = lambda key: Absent(nvml.NVML_ERROR_NOT_SUPPORTED) if divided else whole(key)
     check("gpu busy", percent("gpu"), lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     check("memory busy", percent("memory"), lambda: nvml.nvmlDeviceGetUtilizationRates(handle).memory)
     check("encoder", percent("encoder"), lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0])
@@ -291,7 +353,6 @@ def load(check, gpu, handle):
         name = process.get("name", Absent(nvml.NVML_ERROR_NOT_FOUND))
         check("process name", name, lambda process=process: nvml.nvmlSystemGetProcessName(process["pid"]))
     sampled = [(p["pid"], p["sm_percent"]) for p in processes if "sm_percent" in p]
-    divided = not isinstance(get(gpu, "mig"), Absent) and gpu["mig"]["enabled"]
     check(
         "process utilization",
         Absent(nvml.NVML_ERROR_NOT_SUPPORTED) if divided else sampled or Absent(nvml.NVML_ERROR_NOT_FOUND),
@@ -310,9 +371,14 @@ def mig_devices(gpu, handle):
     mig = get(gpu, "mig")
     if isinstance(mig, Absent) or not mig["enabled"]:
         return
-    for index, device in enumerate(mig.get("devices", [])):
-        place = {key: device[key] for key in ("gpu_instance", "compute_instance")}
+    for index, (instance, compute) in enumerate(instances_of(mig)):
+        place = {"gpu_instance": instance["id"], "compute_instance": compute["id"]}
         yield place, nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+
+
+def instances_of(mig):
+    """Each compute instance with the GPU instance it is in, in NVML's order of MIG devices."""
+    return [(instance, compute) for instance in mig.get("instances", []) for compute in instance.get("compute", [])]
 
 
 def heat_and_power(check, gpu, handle):
@@ -503,13 +569,71 @@ def links(check, gpu, handle):
     check("mig mode", wanted, lambda: nvml.nvmlDeviceGetMigMode(handle))
     most = 0 if isinstance(mig, Absent) else mig["max_devices"]
     check("mig devices", most, lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+    if not isinstance(mig, Absent):
+        divisions(check, mig, handle)
     for index, (place, device) in enumerate(mig_devices(gpu, handle)):
-        check("mig uuid", mig["devices"][index]["uuid"], lambda: nvml.nvmlDeviceGetUUID(device))
+        instance, compute = instances_of(mig)[index]
+        check("mig uuid", compute["uuid"], lambda: nvml.nvmlDeviceGetUUID(device))
+        profile = next(profile for profile in mig["profiles"] if profile["name"] == instance["profile"])
+        slices = compute.get("slices", profile["slices"])
+        part = "" if slices == profile["slices"] else f"{slices}c."
+        name = f"{gpu['identity']['name']} MIG {part}{profile['name']}"
+        check("mig name", name, lambda: nvml.nvmlDeviceGetName(device))
+        total, used = profile["memory_mib"] << 20, instance.get("used_bytes", 0)
+        figures = nvml.nvmlDeviceGetMemoryInfo(device, version=nvml.nvmlMemory_v2)
+        read = lambda: (figures.total, figures.reserved, figures.used, figures.free)
+        check("mig memory", (total, 0, used, total - used), read)
+        attributes = nvml.nvmlDeviceGetAttributes(device)
+        sms = compute.get("multiprocessors", profile["multiprocessors"])
+        check("mig sms", sms, lambda: attributes.multiprocessorCount)
+        check("mig slices", (profile["slices"], slices), lambda: (attributes.gpuInstanceSliceCount, attributes.computeInstanceSliceCount))
+        check("mig size", profile["memory_mib"], lambda: attributes.memorySizeMB)
         check("mig handle", 1, lambda: nvml.nvmlDeviceIsMigDeviceHandle(device).value)
         parent = lambda: nvml.nvmlDeviceGetIndex(nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device))
         check("mig parent", nvml.nvmlDeviceGetIndex(handle), parent)
         check("gpu instance", place["gpu_instance"], lambda: nvml.nvmlDeviceGetGpuInstanceId(device))
         check("compute instance", place["compute_instance"], lambda: nvml.nvmlDeviceGetComputeInstanceId(device))
+
+
+def divisions(check, mig, handle):
+    """What a board can be divided into, and the GPU instances there are, those without compute instances too."""
+    by_number = {profile["number"]: profile for profile in mig["profiles"]}
+    for number in range(nvml.NVML_GPU_INSTANCE_PROFILE_COUNT):
+        profile = by_number.get(number)
+        read = lambda number=number: nvml.nvmlDeviceGetGpuInstanceProfileInfo(handle, number)
+        keys = {
+            "id": "id",
+            "slices": "sliceCount",
+            "instances": "instanceCount",
+            "memory_mib": "memorySizeMB",
+            "multiprocessors": "multiprocessorCount",
+            "copy_engines": "copyEngineCount",
+            "decoders": "decoderCount",
+            "encoders": "encoderCount",
+            "jpegs": "jpegCount",
+            "ofas": "ofaCount",
+        }
+        if profile is None:
+            known = number < 17  # What the simulator's header has; NVIDIA's package is newer.
+            code = nvml.NVML_ERROR_NOT_SUPPORTED if known else nvml.NVML_ERROR_INVALID_ARGUMENT
+            check(f"profile {number}", Absent(code), read)
+            continue
+        for key, name in keys.items():
+            check(f"profile {number} {key}", profile[key], lambda name=name: getattr(read(), name))
+        check(f"profile {number} name", f"MIG {profile['name']}", lambda: read().name)
+        instances = [i for i in mig.get("instances", []) if i["profile"] == profile["name"]]
+        wanted = [(i["id"], profile["id"], i["start"], profile["memory_slices"]) for i in instances]
+        if not mig["enabled"]:
+            wanted = Absent(nvml.NVML_ERROR_NOT_SUPPORTED)
+        check(f"instances of {profile['name']}", wanted, lambda: gpu_instances(handle, profile))
+
+
+def gpu_instances(handle, profile):
+    room = (nvml.c_nvmlGpuInstance_t * profile["instances"])()
+    count = ctypes.c_uint()
+    nvml.nvmlDeviceGetGpuInstances(handle, profile["id"], room, ctypes.byref(count))
+    infos = [nvml.nvmlGpuInstanceGetInfo(instance) for instance in room[: count.value]]
+    return [(info.id, info.profileId, info.placement.start, info.placement.size) for info in infos]
 
 
 def nvlinks(check, gpu, handle):
@@ -613,6 +737,28 @@ def events(check, scenario, handles):
     nvml.nvmlEventSetFree(event_set)
 
 
+def confidential(check, table):
+    absent = absence(table)
+
+    def settings():
+        read = nvml.c_nvmlSystemConfComputeSettings_v1_t()
+        code = nvml.nvmlSystemGetConfComputeSettings(ctypes.byref(read))
+        if code != nvml.NVML_SUCCESS:
+            raise nvml.NVMLError(code)
+        return [read.environment, read.ccFeature, read.devToolsMode, read.multiGpuMode]
+
+    def state():
+        read = nvml.nvmlSystemGetConfComputeState()
+        return [read.environment, read.ccFeature, read.devToolsMode]
+
+    wanted = None
+    if not absent:
+        wanted = [ENVIRONMENTS[table["environment"]], int(table["enabled"]), int(table["dev_tools"])]
+    check("confidential", absent or wanted, state)
+    check("confidential settings", absent or [*wanted, MULTI_GPU[table["multi_gpu"]]], settings)
+    check("ready", absent or int(table["ready"]), nvml.nvmlSystemGetConfComputeGpusReadyState)
+
+
 def compare(path):
     scenario = tomllib.loads(path.read_text())
     profile = tomllib.loads((CRATE / "profiles" / f"{scenario['profile']}.toml").read_text())
@@ -628,6 +774,7 @@ def compare(path):
     same("nvml", node["nvml_version"], nvml.nvmlSystemGetNVMLVersion)
     same("cuda", node["cuda_driver_version"], nvml.nvmlSystemGetCudaDriverVersion_v2)
     same("branch", node["driver_branch"], lambda: nvml.nvmlSystemGetDriverBranch().branch)
+    confidential(same, node["confidential"])
     count = scenario.get("gpus", len(profile["slot"]))
     same("count", count, nvml.nvmlDeviceGetCount)
     own = {table["index"]: table for table in scenario.get("gpu", [])}

@@ -6,7 +6,9 @@
 mod events;
 pub mod fields;
 mod health;
+pub mod identity;
 mod memory;
+pub mod mig;
 mod processes;
 
 use nvml_wrapper::{

@@ -11,7 +11,7 @@ pub mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -65,6 +65,12 @@ impl Devices {
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
         Self { pods: Pods::new(root.clone()), root, state: Mutex::default() }
+    }
+
+    /// Under which the host's files are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     fn state(&self) -> MutexGuard<'_, Follow> {

@@ -7,16 +7,18 @@ use std::ptr::without_provenance_mut;
 
 use nvml_wrapper_sys::bindings as sys;
 
-use super::args::SetHandle;
+use super::args::{InstanceHandle, SetHandle};
 use crate::engine::code::Code;
-use crate::engine::gpu::{Gpu, MigDevice};
+use crate::engine::gpu::Gpu;
+use crate::engine::gpu::mig::{GpuInstance, MigDevice};
 use crate::engine::node::Node;
 
 const GPU: usize = 0x4750_0000_0000;
 const MIG: usize = 0x4d49_0000_0000;
+const INSTANCE: usize = 0x4749_0000_0000;
 const EVENT_SET: usize = 0x4553_0000_0000;
 
-/// MIG devices of one GPU at most, in the numbers of their handles.
+/// MIG devices or GPU instances of one GPU at most, in the numbers of their handles.
 const MIG_DEVICES: u32 = 64;
 
 /// The number behind a handle of the kind with this base.
@@ -49,11 +51,24 @@ pub fn of_mig_device(gpu: &Gpu, index: u32) -> sys::nvmlDevice_t {
 }
 
 /// What a handle of a GPU or of a MIG device stands for; its GPU in either case.
-pub fn part(node: &Node, handle: sys::nvmlDevice_t) -> Result<(&Gpu, Option<&MigDevice>), Code> {
+pub fn part(node: &Node, handle: sys::nvmlDevice_t) -> Result<(&Gpu, Option<MigDevice<'_>>), Code> {
     let Ok(number) = number(handle.addr(), MIG) else { return Ok((gpu(node, handle)?, None)) };
     let gpu = node.by_index(number / MIG_DEVICES)?;
-    let device = gpu.mig_devices().get((number % MIG_DEVICES) as usize);
+    let device = gpu.mig.as_ref()?.devices().nth((number % MIG_DEVICES) as usize);
     Ok((gpu, Some(device.ok_or(Code::INVALID_ARGUMENT)?)))
+}
+
+/// The handle of a GPU instance, by its position in the scenario.
+#[must_use]
+pub fn of_gpu_instance(gpu: &Gpu, position: u32) -> sys::nvmlGpuInstance_t {
+    without_provenance_mut(INSTANCE + (gpu.index * MIG_DEVICES + position) as usize)
+}
+
+pub fn gpu_instance(node: &Node, handle: InstanceHandle) -> Result<(&Gpu, &GpuInstance), Code> {
+    let number = number(handle.0, INSTANCE)?;
+    let gpu = node.by_index(number / MIG_DEVICES)?;
+    let instance = gpu.mig.as_ref()?.instances().get((number % MIG_DEVICES) as usize);
+    Ok((gpu, instance.ok_or(Code::INVALID_ARGUMENT)?))
 }
 
 #[must_use]

@@ -35,10 +35,13 @@ pub(super) fn pci_info(
 const _: () = assert!(size_of::<sys::nvmlPciInfo_t>() == 68, "not the size NVML documents");
 
 export! {
-    device fn nvmlDeviceGetName((_, gpu), name: Text, length: Len) { name.put(length, &gpu.identity.name) }
+    part fn nvmlDeviceGetName((_, gpu, mig), name: Text, length: Len) {
+        let board = &gpu.identity.name;
+        name.put(length, &mig.map_or_else(|| board.clone(), |mig| mig.name(board)))
+    }
 
     part fn nvmlDeviceGetUUID((_, gpu, mig), uuid: Text, length: Len) {
-        uuid.put(length, mig.map_or(&gpu.identity.uuid, |mig| &mig.uuid))
+        uuid.put(length, mig.map_or(&gpu.identity.uuid, |mig| &mig.compute.uuid))
     }
 
     device fn nvmlDeviceGetSerial((_, gpu), serial: Text, length: Len) { serial.put(length, gpu.serial()?) }

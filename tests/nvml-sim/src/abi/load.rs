@@ -4,23 +4,30 @@ use nvml_wrapper_sys::bindings as sys;
 
 use super::args::Out;
 use crate::engine::code::Code;
+use crate::engine::gpu::Gpu;
+use crate::engine::gpu::load::Utilization;
 
 /// Over how long encoder and decoder are averaged; a plausible figure, which NVML leaves to the board.
 const SAMPLING_PERIOD_US: u32 = 167_000;
 
+/// A divided GPU has no utilisation.
+fn of_whole(gpu: &Gpu) -> Result<&Utilization, Code> {
+    if gpu.is_divided() { Err(Code::NOT_SUPPORTED) } else { Ok(&gpu.utilization) }
+}
+
 export! {
     device fn nvmlDeviceGetUtilizationRates((_, gpu), utilization: Out<sys::nvmlUtilization_t>) {
-        let gpu = &gpu.utilization;
+        let gpu = of_whole(gpu)?;
         utilization.set(sys::nvmlUtilization_t { gpu: gpu.gpu_percent.get()?, memory: gpu.memory_percent.get()? })
     }
 
     device fn nvmlDeviceGetEncoderUtilization((_, gpu), percent: Out<u32>, period_us: Out<u32>) {
-        percent.set(gpu.utilization.encoder_percent.get()?)?;
+        percent.set(of_whole(gpu)?.encoder_percent.get()?)?;
         period_us.set(SAMPLING_PERIOD_US)
     }
 
     device fn nvmlDeviceGetDecoderUtilization((_, gpu), percent: Out<u32>, period_us: Out<u32>) {
-        percent.set(gpu.utilization.decoder_percent.get()?)?;
+        percent.set(of_whole(gpu)?.decoder_percent.get()?)?;
         period_us.set(SAMPLING_PERIOD_US)
     }
 

@@ -15,6 +15,8 @@ pub mod export;
 pub mod args;
 pub mod handle;
 
+pub mod affinity;
+pub mod confidential;
 pub mod ecc;
 pub mod enumeration;
 pub mod events;
@@ -27,12 +29,15 @@ pub mod memory;
 pub mod mig;
 pub mod nvlink;
 pub mod pcie;
+pub mod platform;
 pub mod processes;
 pub mod thermal;
 pub mod throttle;
 
 /// All exported NVML functions, group by group.
 const GROUPS: &[&[(&str, Kind)]] = &[
+    affinity::SYMBOLS,
+    confidential::SYMBOLS,
     ecc::SYMBOLS,
     enumeration::SYMBOLS,
     events::SYMBOLS,
@@ -44,6 +49,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     mig::SYMBOLS,
     nvlink::SYMBOLS,
     pcie::SYMBOLS,
+    platform::SYMBOLS,
     processes::SYMBOLS,
     thermal::SYMBOLS,
     throttle::SYMBOLS,

@@ -5,11 +5,47 @@ use nvml_wrapper_sys::bindings as sys;
 use super::args::{Out, Tagged, Versioned};
 use super::identity::{pci_info, state};
 use crate::engine::code::Code;
+use crate::engine::gpu::fabric::Fabric;
 
 const _: () = assert!(size_of::<sys::nvmlGpuFabricInfo_t>() == 28, "not the size NVML documents");
 
 type FabricV2 = sys::nvmlGpuFabricInfo_v2_t;
 type FabricV3 = sys::nvmlGpuFabricInfo_v3_t;
+
+/// The structs of the header, with the padding behind their single bytes made part of these: NVIDIA's Python binding reads
+/// the state as 32 bits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FabricBytes {
+    cluster_uuid: [u8; 16],
+    status: u32,
+    clique_id: u32,
+    state: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FabricBytesV2 {
+    version: u32,
+    fabric: FabricBytes,
+    health_mask: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FabricBytesV3 {
+    v2: FabricBytesV2,
+    health_summary: u32,
+}
+
+fn bytes(fabric: &Fabric) -> FabricBytes {
+    FabricBytes {
+        cluster_uuid: fabric.cluster_uuid.0,
+        status: fabric.status.0,
+        clique_id: fabric.clique_id,
+        state: fabric.state.number().into(),
+    }
+}
 
 export! {
     device fn nvmlDeviceGetNvLinkState((_, gpu), link: u32, active: Out<sys::nvmlEnableState_t>) {
@@ -56,34 +92,22 @@ export! {
 
     device fn nvmlDeviceGetGpuFabricInfo((_, gpu), info: Out<sys::nvmlGpuFabricInfo_t>) {
         let fabric = gpu.fabric.as_ref()?;
-        info.set(sys::nvmlGpuFabricInfo_t {
-            clusterUuid: fabric.cluster_uuid.0,
-            status: fabric.status.0,
-            cliqueId: fabric.clique_id,
-            state: fabric.state.number(),
-        })
+        info.seen_as().set(bytes(fabric))
     }
 
     device fn nvmlDeviceGetGpuFabricInfoV((_, gpu), info: Tagged<sys::nvmlGpuFabricInfoV_t>) {
         let fabric = gpu.fabric.as_ref()?;
         match info.tag() {
-            FabricV2::TAG => info.set(FabricV2 {
-                version: FabricV2::TAG,
-                clusterUuid: fabric.cluster_uuid.0,
-                status: fabric.status.0,
-                cliqueId: fabric.clique_id,
-                state: fabric.state.number(),
-                healthMask: fabric.health.mask(),
-            }),
-            FabricV3::TAG => info.set(FabricV3 {
-                version: FabricV3::TAG,
-                clusterUuid: fabric.cluster_uuid.0,
-                status: fabric.status.0,
-                cliqueId: fabric.clique_id,
-                state: fabric.state.number(),
-                healthMask: fabric.health.mask(),
-                healthSummary: fabric.health.summary.number(),
-            }),
+            FabricV2::TAG => {
+                let (version, health_mask) = (FabricV2::TAG, fabric.health.mask());
+                info.set_as::<FabricV2, _>(FabricBytesV2 { version, fabric: bytes(fabric), health_mask })
+            }
+            FabricV3::TAG => {
+                let (version, health_mask) = (FabricV3::TAG, fabric.health.mask());
+                let v2 = FabricBytesV2 { version, fabric: bytes(fabric), health_mask };
+                let health_summary = fabric.health.summary.number().into();
+                info.set_as::<FabricV3, _>(FabricBytesV3 { v2, health_summary })
+            }
             _ => Err(Code::ARGUMENT_VERSION_MISMATCH),
         }
     }

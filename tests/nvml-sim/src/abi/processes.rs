@@ -5,8 +5,9 @@ use nvml_wrapper_sys::bindings as sys;
 use super::args::{Count, List};
 use super::throttle::now_us;
 use crate::engine::code::Code;
+use crate::engine::gpu::Gpu;
 use crate::engine::gpu::load::ProcessKind;
-use crate::engine::gpu::{Gpu, MigDevice};
+use crate::engine::gpu::mig::MigDevice;
 use crate::engine::library::Session;
 
 const _: () = assert!(size_of::<sys::nvmlProcessInfo_t>() == 24, "not the size NVML documents");
@@ -22,14 +23,14 @@ const NOT_AVAILABLE: u64 = u64::MAX;
 fn list(
     session: &Session,
     gpu: &Gpu,
-    mig: Option<&MigDevice>,
+    mig: Option<MigDevice<'_>>,
     kind: ProcessKind,
 ) -> Vec<sys::nvmlProcessInfo_t> {
     let asked = session.lists.asked(gpu.index, kind);
     let processes = gpu.processes.iter().filter(|process| {
         process.kind == kind
             && asked >= process.after_calls
-            && mig.is_none_or(|mig| process.mig == Some(mig.instance()))
+            && mig.is_none_or(|mig| process.mig == Some(mig.place()))
     });
     processes
         .map(|process| sys::nvmlProcessInfo_t {
@@ -84,7 +85,7 @@ export! {
     device fn nvmlDeviceGetProcessUtilization(
         (_, gpu), samples: List<sys::nvmlProcessUtilizationSample_t>, count: Count, last_seen_us: u64,
     ) {
-        if gpu.mig.as_ref().is_ok_and(|mig| mig.enabled) {
+        if gpu.is_divided() {
             return Err(Code::NOT_SUPPORTED);
         }
         let now = now_us()?;

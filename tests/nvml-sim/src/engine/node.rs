@@ -8,8 +8,10 @@ use super::code::Code;
 use super::events::PlannedEvent;
 use super::faults::{Exports, Faults, Subject};
 use super::gpu::Gpu;
+use super::gpu::confidential::ConfidentialComputing;
 use super::gpu::identity::PciAddress;
 use super::gpu::load::Process;
+use super::gpu::mig::Mig;
 use super::reading::Reading;
 use super::scenario::Error;
 
@@ -24,6 +26,7 @@ pub struct Driver {
     pub cuda_driver_version: i32,
     /// What `nvmlInit` fails with.
     pub init_error: Option<Code>,
+    pub confidential: Reading<ConfidentialComputing>,
     #[serde(default)]
     pub faults: Faults,
 }
@@ -91,14 +94,14 @@ impl Node {
             if memory.bar1_used_bytes > memory.bar1_total_bytes {
                 return wrong("memory: bar1_used_bytes is more than bar1_total_bytes".to_owned());
             }
-            if let Ok(mig) = &gpu.mig.as_ref()
-                && mig.devices.len() > mig.max_devices as usize
-            {
-                return wrong(format!("mig.devices: more than max_devices, {}", mig.max_devices));
+            if let Ok(Err(message)) = gpu.mig.as_ref().map(Mig::check) {
+                return wrong(format!("mig.{message}"));
             }
             let placed = |process: &&Process| {
                 let at = process.mig;
-                at.is_none_or(|at| gpu.mig_devices().iter().any(|device| device.instance() == at))
+                at.is_none_or(|at| {
+                    gpu.mig.as_ref().is_ok_and(|mig| mig.devices().any(|d| d.place() == at))
+                })
             };
             if let Some(process) = gpu.processes.iter().find(|process| !placed(process)) {
                 return wrong(format!("process {}: mig is no device of this GPU", process.pid));
@@ -181,8 +184,18 @@ mod tests {
             ("[all]\nidentity.uuid = 'GPU-1'", "another GPU's"),
             ("[all]\nmemory.used_bytes = 85520809984", "more than total_bytes"),
             (
-                "[all]\nmig = { max_devices = 0, devices = [{ uuid = 'MIG-1', gpu_instance = 1, compute_instance = 0 }] }",
+                "[all.mig]\nenabled = true\nmax_devices = 0\n[[all.mig.instances]]\nid = 1\nprofile = '1g.10gb'\nstart = 0\n\
+                 compute = [{ id = 0, uuid = 'MIG-1' }]",
                 "max_devices",
+            ),
+            (
+                "[all]\nmig.instances = [{ id = 1, profile = '9g.1gb', start = 0 }]",
+                "no profile is called",
+            ),
+            ("[all]\nmig.instances = [{ id = 1, profile = '3g.40gb', start = 5 }]", "eighth slice"),
+            (
+                "[all]\nmig.instances = [{ id = 1, profile = '3g.40gb', start = 0 }, { id = 2, profile = '1g.10gb', start = 3 }]",
+                "another's too",
             ),
             (
                 "[[all.processes]]\npid = 1\nused_bytes = 1\nmig = { gpu_instance = 1, compute_instance = 0 }",

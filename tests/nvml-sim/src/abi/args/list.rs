@@ -63,6 +63,26 @@ impl<T: Copy> List<T> {
     }
 }
 
+/// A list with room for as many items as the other arguments say that there can be.
+#[derive(Debug)]
+pub struct Roomy<T>(NonNull<T>);
+
+impl<T> Shape for Roomy<T> {
+    type C = *mut T;
+
+    unsafe fn adopt(raw: *mut T) -> Result<Self, Code> {
+        not_null(raw).map(Self)
+    }
+}
+
+impl<T: Copy> Roomy<T> {
+    /// `items` are no more than what the header promises room for.
+    pub fn fill(self, items: &[T]) {
+        // SAFETY: The list has that much room by the caller's promise, and does not overlap a slice of this library.
+        unsafe { self.0.copy_from_nonoverlapping(NonNull::from(items).cast(), items.len()) };
+    }
+}
+
 /// Field values: each entry says what is asked and has room for the answer. The count is the argument before it.
 #[derive(Debug)]
 pub struct Fields(NonNull<sys::nvmlFieldValue_t>);

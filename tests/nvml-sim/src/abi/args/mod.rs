@@ -16,7 +16,7 @@ mod list;
 mod text;
 mod versioned;
 
-pub use list::{Count, FieldCount, Fields, List};
+pub use list::{Count, FieldCount, Fields, List, Roomy};
 pub use text::{FixedText, Len, Text, array};
 pub use versioned::{Tagged, Versioned};
 
@@ -61,6 +61,13 @@ impl<T> Shape for Out<T> {
 }
 
 impl<T: Copy> Out<T> {
+    /// The same place as another struct of the same size, one without padding: Rust leaves in padding what was there,
+    /// and clients read it.
+    pub fn seen_as<U>(self) -> Out<U> {
+        const { assert!(size_of::<T>() == size_of::<U>() && align_of::<T>() >= align_of::<U>()) };
+        Out(self.0.cast())
+    }
+
     /// The last thing a function does; the result is its result.
     pub fn set(self, value: T) -> Result<(), Code> {
         // SAFETY: Valid for writes of a `T`, by the caller's promise.
@@ -98,6 +105,18 @@ impl Shape for SetHandle {
     type C = sys::nvmlEventSet_t;
 
     unsafe fn adopt(raw: sys::nvmlEventSet_t) -> Result<Self, Code> {
+        not_null(raw).map(|raw| Self(raw.addr().get()))
+    }
+}
+
+/// The handle of a GPU instance: a number too.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceHandle(pub usize);
+
+impl Shape for InstanceHandle {
+    type C = sys::nvmlGpuInstance_t;
+
+    unsafe fn adopt(raw: sys::nvmlGpuInstance_t) -> Result<Self, Code> {
         not_null(raw).map(|raw| Self(raw.addr().get()))
     }
 }

@@ -59,6 +59,10 @@ versioned! {
     nvmlGpuFabricInfo_v2_t = 2, 36 bytes;
     nvmlGpuFabricInfo_v3_t = 3, 40 bytes;
     nvmlSystemDriverBranchInfo_v1_t = 1, 84 bytes;
+    nvmlGpuInstanceProfileInfo_v2_t = 2, 152 bytes;
+    nvmlGpuInstanceProfileInfo_v3_t = 3, 152 bytes;
+    nvmlPlatformInfo_v2_t = 2, 44 bytes;
+    nvmlSystemConfComputeSettings_v1_t = 1, 20 bytes;
 }
 
 impl<T> Tagged<T> {
@@ -77,6 +81,15 @@ impl<T> Tagged<T> {
         self.check::<V>()?;
         // SAFETY: The tag says that a `V` is there, and the caller vouches for the tag.
         Ok(unsafe { self.place.cast::<V>().read() })
+    }
+
+    /// Writes version `V` as another struct of the same size, one without padding, see [`Out::seen_as`](super::Out).
+    pub fn set_as<V: Versioned, U>(self, value: U) -> Result<(), Code> {
+        const { assert!(size_of::<V>() == size_of::<U>() && align_of::<V>() >= align_of::<U>()) };
+        self.check::<V>()?;
+        // SAFETY: As in `read`; a `U` takes as many bytes, on the same boundary.
+        unsafe { self.place.cast::<U>().write(value) };
+        Ok(())
     }
 
     pub fn set<V: Versioned>(self, value: V) -> Result<(), Code> {

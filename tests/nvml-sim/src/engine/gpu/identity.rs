@@ -40,13 +40,6 @@ named! {
     }
 }
 
-named! {
-    Virtualization: sys::nvmlGpuVirtualizationMode_t {
-        "none" = sys::nvmlGpuVirtualizationMode_NVML_GPU_VIRTUALIZATION_MODE_NONE,
-        "passthrough" = sys::nvmlGpuVirtualizationMode_NVML_GPU_VIRTUALIZATION_MODE_PASSTHROUGH,
-    }
-}
-
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {

@@ -4,7 +4,7 @@ use nvml_wrapper_sys::bindings as sys;
 use serde::Deserialize;
 
 use crate::engine::code::Code;
-use crate::engine::gpu::Instance;
+use crate::engine::gpu::mig::Instance;
 use crate::engine::reading::Reading;
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -19,14 +19,6 @@ pub struct Memory {
     pub bus_width_bits: Reading<u32>,
 }
 
-impl Memory {
-    /// What is neither reserved nor used. A scenario that hands out more than there is is refused beforehand.
-    #[must_use]
-    pub fn free_bytes(&self) -> u64 {
-        self.total_bytes.saturating_sub(self.reserved_bytes).saturating_sub(self.used_bytes)
-    }
-}
-
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Ecc {

@@ -3,11 +3,14 @@
 //! The structs are the schema of `[gpu]` in a profile and of `[all]` and `[[gpu]]` in a scenario. Units stand in the
 //! names. There are next to no defaults: a profile says everything, and what a board has not it calls "unsupported".
 
+pub mod affinity;
+pub mod confidential;
 pub mod fabric;
 pub mod identity;
 pub mod links;
 pub mod load;
 pub mod memory;
+pub mod mig;
 pub mod thermal;
 
 use std::time::{Duration, Instant};
@@ -18,11 +21,14 @@ use serde::Deserialize;
 use super::code::Code;
 use super::faults::Faults;
 use super::reading::Reading;
+use affinity::Affinity;
+use confidential::{HostVgpu, Platform, ProtectedMemory, Virtualization};
 use fabric::Fabric;
-use identity::{ComputeMode, Identity, Pci, Virtualization};
+use identity::{ComputeMode, Identity, Pci};
 use links::{NvLink, Pcie};
 use load::{Clocks, Process, Utilization};
 use memory::{Ecc, Memory, Repair, RetiredPages, RowRemap};
+use mig::Mig;
 use thermal::{Power, Thermal, Throttle};
 
 named! {
@@ -36,42 +42,6 @@ named! {
     }
 }
 
-/// Multi-Instance GPU.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Mig {
-    pub enabled: bool,
-    pub pending: bool,
-    pub max_devices: u32,
-    /// By NVML's index of MIG devices; there while MIG is enabled.
-    #[serde(default)]
-    pub devices: Vec<MigDevice>,
-}
-
-/// A compute instance in a GPU instance, which NVML has a handle for as for a GPU.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct MigDevice {
-    pub uuid: String,
-    pub gpu_instance: u32,
-    pub compute_instance: u32,
-}
-
-impl MigDevice {
-    #[must_use]
-    pub fn instance(&self) -> Instance {
-        Instance { gpu_instance: self.gpu_instance, compute_instance: self.compute_instance }
-    }
-}
-
-/// A place on a divided GPU.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub struct Instance {
-    pub gpu_instance: u32,
-    pub compute_instance: u32,
-}
-
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Gpu {
@@ -83,6 +53,10 @@ pub struct Gpu {
     pub persistence: Reading<bool>,
     pub compute_mode: Reading<ComputeMode>,
     pub virtualization: Reading<Virtualization>,
+    pub host_vgpu: Reading<HostVgpu>,
+    pub protected_memory: Reading<ProtectedMemory>,
+    pub platform: Reading<Platform>,
+    pub affinity: Affinity,
     pub memory: Memory,
     pub utilization: Utilization,
     pub clocks: Clocks,
@@ -125,9 +99,10 @@ impl Gpu {
         serial.as_ref().map(String::as_str)
     }
 
-    /// The MIG devices there are.
-    pub fn mig_devices(&self) -> &[MigDevice] {
-        self.mig.as_ref().ok().filter(|mig| mig.enabled).map_or(&[], |mig| &mig.devices)
+    /// Whether MIG is on.
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        self.mig.as_ref().is_ok_and(|mig| mig.enabled)
     }
 
     /// ECC counters, which exist only while ECC is on.
