@@ -114,7 +114,7 @@ fn errors(case: &Case<'_>) -> Option<Raised> {
         before.rate(grown, Duration::from_secs(1)).is_some_and(|rate| rate >= CRC_PER_SECOND)
     };
     let (replayed, replays) = grown(case, |link| link.replays, any);
-    let (recovered, recoveries) = grown(case, |link| link.recoveries.or(link.recovery_events), any);
+    let (recovered, recoveries) = grown(case, |link| link.recoveries, any);
     let (crc, crc_errors) = grown(case, |link| link.crc_errors, many);
     let mut links = [replayed, recovered, crc].concat();
     links.sort_unstable();

@@ -23,8 +23,8 @@ fn on_link_4(vitals: &mut Vitals, change: impl Fn(&mut Link)) {
 fn blackwell(vitals: &mut Vitals, events: u64, failed: u64) {
     for link in &mut vitals.nvlink.links {
         let (number, up) = (link.number, link.up);
-        let (recovery_events, failed_recoveries) = (Some(events), Some(failed));
-        *link = Link { number, up, recovery_events, failed_recoveries, ..Link::default() };
+        let (recoveries, failed_recoveries) = (Some(events), Some(failed));
+        *link = Link { number, up, recoveries, failed_recoveries, ..Link::default() };
     }
 }
 
