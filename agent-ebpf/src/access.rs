@@ -264,11 +264,7 @@ pub mod total {
     pub const UNFOLLOWED: u32 = DROPPED + 2;
     /// How often a process that holds a device could not be noted, for want of room.
     pub const UNHELD: u32 = DROPPED + 3;
-    /// Entries that were made in [`MAP_CALLS`](super::MAP_CALLS).
-    pub const ENTRIES: u32 = DROPPED + 4;
-    /// Processes that inherited a device.
-    pub const FORKS: u32 = DROPPED + 5;
-    pub const LEN: u32 = DROPPED + 6;
+    pub const LEN: u32 = DROPPED + 4;
 }
 
 // No padding, on any target: fields in the order of their sizes, or filled up.

@@ -5,6 +5,7 @@ use agent_ebpf::access::{
     what,
 };
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     helpers::{bpf_ktime_get_ns, bpf_probe_read_user},
     macros::map,
     maps::{Array, HashMap},
@@ -159,9 +160,8 @@ fn finish_call(returned: i64) -> Option<()> {
     let stats = match CALLS.get_ptr_mut(key) {
         Some(stats) => stats,
         None => {
-            if CALLS.insert(key, NO_CALLS.get(0)?, 0).is_ok() {
-                count(total::ENTRIES);
-            }
+            // Another thread's, that came between, stays with what it has counted.
+            let _ = CALLS.insert(key, NO_CALLS.get(0)?, u64::from(BPF_NOEXIST));
             let Some(stats) = CALLS.get_ptr_mut(key) else {
                 count(total::UNCOUNTED);
                 return None;

@@ -191,7 +191,6 @@ pub fn forked(parent: u64, child: u64) -> Option<()> {
     // SAFETY: as in `hold_all`.
     let devices = unsafe { (*HOLDERS.get_ptr(pid)?).held };
     if task::pid(child)? != pid {
-        count(total::FORKS);
         hold(child, devices, what::INHERITED, 0);
     }
     Some(())

@@ -9,4 +9,5 @@ pub mod mcp;
 pub mod node;
 pub mod pods;
 pub mod store;
+pub mod timeline;
 pub mod xid;

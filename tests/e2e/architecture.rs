@@ -58,7 +58,7 @@ fn rooms_do_not_know_what_they_must_not() {
         &["crate::mcp", "crate::gpu", "crate::xid", "rmcp", "nvml", "serde"],
         &[],
     );
-    for room in ["calls", "xid"] {
+    for room in ["calls", "timeline", "xid"] {
         check(
             &format!("agent/src/{room}"),
             &["crate::", "std::fs", "std::io", "std::net", "std::process", "std::env"],
@@ -89,7 +89,7 @@ fn rooms_do_not_know_what_they_must_not() {
 
 #[test]
 fn domain_types_do_not_serialize() {
-    for room in ["gpu", "kernel", "xid", "calls", "event", "pods"] {
+    for room in ["gpu", "kernel", "xid", "calls", "event", "pods", "timeline"] {
         check(&format!("agent/src/{room}"), &["Serialize"], &[]);
     }
 }

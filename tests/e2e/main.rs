@@ -11,7 +11,9 @@ mod clients;
 mod decode;
 mod device_load;
 mod devices;
+mod fields;
 mod health;
+mod inventory;
 mod kernel;
 mod kernel_log;
 mod nvml;
@@ -20,6 +22,8 @@ mod processes;
 mod protocol;
 mod record;
 mod sick_drivers;
+mod timeline;
+mod topology;
 
 /// Says that a test does not run here.
 #[expect(clippy::print_stdout, reason = "the test runner reads it from there")]

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "get_gpu_inventory": {"detail": "full"},
     "get_gpu_processes": {"detail": "full"},
     "get_gpu_health": {"detail": "full"},
+    "get_gpu_topology": {"detail": "full"},
 }
 
 

@@ -33,7 +33,7 @@ fn verdicts(health: &Value) -> Vec<(u64, String)> {
 #[test]
 fn without_a_driver_the_session_starts_and_every_nvml_tool_says_what_is_missing() -> Result<()> {
     let mut agent = session(agent().args(["--nvml-library", "/nonexistent/libnvidia-ml.so.1"]))?;
-    for tool in ["get_gpu_inventory", "get_gpu_health", "get_gpu_processes"] {
+    for tool in ["get_gpu_inventory", "get_gpu_health", "get_gpu_processes", "get_gpu_topology"] {
         let result = agent.call(tool, &json!({}))?;
         assert_eq!(result["isError"], true, "{tool}");
         let text = text(&result);
@@ -88,7 +88,7 @@ fn real_demanded_and_not_there_exits_with_3_reason_and_remedy() -> Result<()> {
 fn the_simulator_is_never_taken_for_a_real_driver() -> Result<()> {
     let library = simulator();
     let mut session = session(agent().arg("--nvml-library").arg(&library))?;
-    for tool in ["get_gpu_inventory", "get_gpu_health", "get_gpu_processes"] {
+    for tool in ["get_gpu_inventory", "get_gpu_health", "get_gpu_processes", "get_gpu_topology"] {
         let result = session.call(tool, &json!({}))?;
         assert_eq!(result["isError"], true, "{tool}");
         assert!(text(&result).contains("simulator") && !text(&result).contains("H100"), "{result}");
@@ -163,7 +163,7 @@ fn a_value_that_the_board_does_not_have_is_null_with_a_reason() -> Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|a| a["field"] == "power_mw")
+        .filter(|a| a["fields"] == json!(["power_mw"]))
         .collect();
     assert_eq!(why.len(), 1, "{gpu}");
     assert_eq!(why[0]["by_design"], true);

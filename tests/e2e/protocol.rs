@@ -4,10 +4,12 @@ use anyhow::Result;
 use e2e::{Agent, simulated};
 use serde_json::{Value, json};
 
-const TOOLS: [&str; 7] = [
+const TOOLS: &[&str] = &[
     "get_gpu_health",
     "get_gpu_inventory",
     "get_gpu_processes",
+    "get_gpu_timeline",
+    "get_gpu_topology",
     "analyze_xid_errors",
     "trace_driver_calls",
     "watch_gpu_events",
@@ -109,7 +111,7 @@ fn the_answers_of_sixteen_full_gpus_stay_within_their_bound() -> Result<()> {
     std::fs::write(&path, content)?;
     let mut agent = Agent::spawn(simulated().env("NVML_SIM_SCENARIO", &path))?;
     agent.initialize()?;
-    for tool in ["get_gpu_inventory", "get_gpu_health"] {
+    for tool in ["get_gpu_inventory", "get_gpu_health", "get_gpu_topology"] {
         let answer = agent.ask(tool, &json!({}))?;
         assert_eq!(answer["gpus"].as_array().map(Vec::len), Some(16), "{tool}");
         assert!(answer.to_string().len() < 32 << 10, "{tool}: {}", answer.to_string().len());

@@ -30,8 +30,18 @@ impl Recorder {
 
     /// Starts one on what another has left behind.
     pub fn start_in(dir: TempDir, arguments: &[&str]) -> Result<Self> {
-        let child =
-            command(&dir, arguments).stderr(File::create(dir.path().join("log"))?).spawn()?;
+        Self::start_with(dir, arguments, |_| ())
+    }
+
+    /// The same with something of its own, as a variable of the environment.
+    pub fn start_with(
+        dir: TempDir,
+        arguments: &[&str],
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
+        let mut command = command(&dir, arguments);
+        change(&mut command);
+        let child = command.stderr(File::create(dir.path().join("log"))?).spawn()?;
         let mut recorder = Self { child, dir };
         let end = Instant::now() + PATIENCE;
         while UnixStream::connect(recorder.socket()).is_err() {

@@ -9,6 +9,7 @@
 //! | `calls` | what an ioctl costs more while the agent follows the driver's devices, beside bpftrace and strace; as root |
 //! | `soak` | ten minutes (`--seconds`) of a storm of processes on a device: every call counted, memory; as root |
 //! | `sick` | what each NVML tool answers to each fault of a driver, and after how long |
+//! | `timeline` | what it costs a recorder to sample eight GPUs every second |
 //! | `cold-start` | from the start of the process to its first answer, and its peak memory |
 //!
 //! Figures are of this machine at this moment. No test asserts them.

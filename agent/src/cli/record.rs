@@ -45,6 +45,7 @@ async fn record(arguments: &Arguments, record: &Record) -> Result<u8, Refused> {
     let recorder = Recorder::new(arguments.socket.clone(), keeper.kept());
     let node = start::node(arguments, keeper.journal(), Some(recorder));
     start::hear(&node, arguments)?;
+    node.sample_gpus();
     if arguments.nvml_demanded {
         start::demand_nvml(&node).await?;
     }

@@ -23,7 +23,7 @@ use crate::{
         source::State,
         tracer::{Loader, Tracer},
     },
-    node::{Board, Devices, Node, Recorder},
+    node::{Board, Devices, Node, Recorder, Timelines},
 };
 
 /// NVML calls take microseconds to some 100 ms; one that takes longer than this is stuck.
@@ -63,6 +63,7 @@ pub fn node(arguments: &Arguments, journal: Journal, recorder: Option<Recorder>)
         sources: Board::new(),
         devices: Devices::new(arguments.host_root.clone()),
         readings: Readings::default(),
+        timelines: Timelines::default(),
         recorder,
         started: SystemTime::now(),
         name: std::env::var("NODE_NAME").unwrap_or_else(|_| host_name()),

@@ -5,8 +5,9 @@
 //!   driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
 //! - [`events`] hears Xids by NVML's event set.
-//! - [`inventory`], [`health`] and [`processes`] are the views, [`pcie`] is part of the first two; [`raw`] holds the calls
-//!   nvml-wrapper does not wrap.
+//! - [`sample`] is one reading of what moves, for the timeline.
+//! - [`inventory`], [`health`], [`processes`] and [`topology`] are the views, [`pcie`] is part of the first two; [`raw`] holds
+//!   the calls nvml-wrapper does not wrap. [`kernel_module`] is what the driver's module says of itself.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
@@ -14,12 +15,15 @@ mod device_files;
 pub mod events;
 pub mod health;
 pub mod inventory;
+pub mod kernel_module;
 mod lane;
 pub mod library;
 pub mod pcie;
 pub mod processes;
 pub mod raw;
 pub mod reading;
+pub mod sample;
+pub mod topology;
 pub mod worker;
 
 use std::time::{Duration, SystemTime};

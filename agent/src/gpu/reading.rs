@@ -34,6 +34,12 @@ impl<'a> Reader<'a> {
         Self { progress, absent: Vec::new(), lost: false }
     }
 
+    /// Another reader of the same GPU, for what may be had elsewhere: its reasons count once they are adopted.
+    #[must_use]
+    pub fn like(other: &Self) -> Self {
+        Self { progress: other.progress, absent: Vec::new(), lost: other.lost }
+    }
+
     /// Makes `call` and keeps its value, or the reason why `field` has none.
     pub fn read<T>(
         &mut self,

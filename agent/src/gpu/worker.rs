@@ -80,6 +80,12 @@ impl Worker {
         self.library.mode == Mode::Simulated
     }
 
+    /// Whether the library is loaded, as far as is known. Whoever asks when it is not has it loaded.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.library.lock().loaded.is_some()
+    }
+
     /// Asks what concerns the node, or needs no GPU.
     pub async fn ask<T, F>(&self, question: F) -> Result<T, GpuError>
     where

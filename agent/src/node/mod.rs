@@ -5,6 +5,7 @@ pub mod devices;
 pub mod holders;
 mod kernel_log;
 mod sources;
+pub mod timeline;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +19,7 @@ use std::{
 
 pub use board::Board;
 pub use devices::Devices;
+pub use timeline::Timelines;
 
 use crate::{
     event::{Journal, Origin, Report, Source, What},
@@ -89,6 +91,8 @@ pub struct Node {
     pub devices: Devices,
     /// What health is compared with. `get_gpu_health` writes and reads it.
     pub readings: Readings,
+    /// What the GPUs measured. Written by the recorder's sampler, empty in a session by itself.
+    pub timelines: Timelines,
     /// Set where this process is the node's recorder and not a session by itself.
     pub recorder: Option<Recorder>,
     pub started: SystemTime,

@@ -27,7 +27,7 @@ pub use kubelet::KubeletError;
 pub use names::{Names, PodName};
 pub use place::{Place, Qos, Runtime, of_proc_cgroup, place, place_of_path, places};
 
-use self::bounded::Bounded;
+pub(crate) use self::bounded::Bounded;
 use crate::event::Pod;
 
 /// How many containers are remembered; the oldest goes first.

@@ -7,13 +7,13 @@ use nvml_wrapper::{
     error::{NvmlError, nvml_sym, nvml_try},
 };
 use nvml_wrapper_sys::bindings::{
-    nvmlFieldValue_t, nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE,
+    nvmlFieldValue_t, nvmlValue_t, nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE,
     nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_INT,
     nvmlValueType_enum_NVML_VALUE_TYPE_SIGNED_LONG_LONG,
     nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT,
     nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG,
     nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG_LONG,
-    nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_SHORT,
+    nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_SHORT, nvmlValueType_t,
 };
 
 const _: () = assert!(size_of::<nvmlFieldValue_t>() == 40);
@@ -81,14 +81,18 @@ pub fn field_value(device: &Device<'_>, field: Field) -> Result<Value, NvmlError
     field_values(device, &[field])?.pop().unwrap_or(Err(NvmlError::Unknown))
 }
 
-#[expect(non_upper_case_globals, reason = "they are named as in NVML's header")]
 fn value(field: &nvmlFieldValue_t) -> Result<Value, NvmlError> {
     nvml_try(field.nvmlReturn)?;
-    let union = field.value;
-    // SAFETY: every member starts at the union's first byte, all of which were zeroed before the driver wrote, and any
-    // bits are a value of each member.
+    typed(field.valueType, field.value)
+}
+
+/// What a union of NVML's has, by the type it is said to be of.
+#[expect(non_upper_case_globals, reason = "they are named as in NVML's header")]
+pub(super) fn typed(kind: nvmlValueType_t, union: nvmlValue_t) -> Result<Value, NvmlError> {
+    // SAFETY: every member starts at the union's first byte, any bits are a value of each member, and the driver wrote the
+    // one that it says.
     let value = unsafe {
-        match field.valueType {
+        match kind {
             nvmlValueType_enum_NVML_VALUE_TYPE_DOUBLE => Value::Double(union.dVal),
             nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_INT => Value::Unsigned(union.uiVal.into()),
             nvmlValueType_enum_NVML_VALUE_TYPE_UNSIGNED_LONG => Value::Unsigned(union.ulVal),

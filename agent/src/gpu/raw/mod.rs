@@ -6,8 +6,12 @@
 mod events;
 pub mod fields;
 mod health;
+pub mod identity;
 mod memory;
+pub mod mig;
 mod processes;
+mod samples;
+mod topology;
 
 use nvml_wrapper::{
     Device,
@@ -21,6 +25,8 @@ pub use health::{
 };
 pub use memory::{Repairs, SpareRows, SramErrors, repairs, spare_rows, sram_errors};
 pub use processes::{Listed, ProcessList, Sample, process_samples, processes};
+pub use samples::{Sampled, Sampling, samples};
+pub use topology::{c2c_enabled, common_ancestor, link_peer_kind, p2p_status};
 
 /// `NVML_STRUCT_VERSION` of nvml.h.
 #[expect(
@@ -48,9 +54,16 @@ const MOST: usize = 1 << 16;
 /// A list that NVML writes, with room at first for [`HEADROOM`] and then for as many as it says there are, and more. One
 /// that outgrows its room eight times is [`NvmlError::InsufficientSize`].
 fn list_of<T: Copy>(
+    fill: impl FnMut(*mut u32, *mut T) -> nvmlReturn_t,
+) -> Result<Vec<T>, NvmlError> {
+    list_in(HEADROOM, fill)
+}
+
+/// The same with another room at first.
+fn list_in<T: Copy>(
+    mut room: usize,
     mut fill: impl FnMut(*mut u32, *mut T) -> nvmlReturn_t,
 ) -> Result<Vec<T>, NvmlError> {
-    let mut room = HEADROOM;
     for _ in 0..8 {
         let mut list: Vec<T> = Vec::with_capacity(room);
         let mut count = u32::try_from(room).unwrap_or(u32::MAX);

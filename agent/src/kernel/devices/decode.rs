@@ -96,8 +96,7 @@ pub fn holder(pid: u32, mut value: &[u8], frame: &Frame) -> Option<Holder> {
     let since = frame.time(value.get_u64_ne());
     let place = value.get_u64_ne();
     let process = ProcessId { pid, started };
-    let (name, devices) = (text(value), devices(held));
-    Some(Holder { process, name, place, devices, held, since })
+    Some(Holder { process, name: text(value), place, held, since })
 }
 
 /// An entry of the map of threads; `None` for one that is in no call.
@@ -117,8 +116,8 @@ pub fn inside(mut value: &[u8], frame: &Frame) -> Option<Inside> {
     let call = call_of(&mut value)?;
     value.advance(8);
     let process = ProcessId { pid, started };
-    let since = frame.time(entered);
-    Some(Inside { process, tid, name: text(value), device, call, since })
+    let (since, entered) = (frame.time(entered), Duration::from_nanos(entered));
+    Some(Inside { process, tid, name: text(value), device, call, entered, since })
 }
 
 /// An entry of the map of calls.

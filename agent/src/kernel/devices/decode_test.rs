@@ -102,9 +102,8 @@ fn entries_of_the_maps_are_read_and_shorter_ones_are_not() {
     let mut value = bytes(&[3_000_000_000, 1 << 1, FIVE_SECONDS, 77], &[]);
     value.extend(NAME);
     let name = "python3".to_owned();
-    let devices = vec![Device::Gpu(1)];
     let expected =
-        Holder { process: PROCESS, name: name.clone(), place: 77, devices, held: 2, since: time() };
+        Holder { process: PROCESS, name: name.clone(), place: 77, held: 2, since: time() };
     assert_eq!(holder(4711, &value, &frame()), Some(expected));
     assert_eq!(holder(4711, &value[1..], &frame()), None);
 
@@ -116,7 +115,8 @@ fn entries_of_the_maps_are_read_and_shorter_ones_are_not() {
         value
     };
     let (device, since) = (Device::Gpu(1), time());
-    let expected = Inside { process: PROCESS, tid: 4712, name, device, call: Call::Close, since };
+    let (call, entered) = (Call::Close, Duration::from_secs(5));
+    let expected = Inside { process: PROCESS, tid: 4712, name, device, call, entered, since };
     assert_eq!(inside(&thread(FIVE_SECONDS), &frame()), Some(expected));
     assert_eq!(inside(&thread(0), &frame()), None, "it is in no call");
     assert_eq!(inside(&thread(FIVE_SECONDS)[1..], &frame()), None);

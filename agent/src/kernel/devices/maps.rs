@@ -149,19 +149,19 @@ impl Maps {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes room: forgets what was counted of processes that are not `wanted`, if the map is more than half full. Returns
-    /// how many entries it forgot.
-    pub fn make_room(&self, wanted: impl Fn(ProcessId) -> bool) -> usize {
+    /// Makes room: forgets what was counted of processes that are not `wanted`, if the map is more than half full.
+    pub fn make_room(&self, wanted: impl Fn(ProcessId) -> bool) {
         let mut calls = self.calls();
         let keys: Vec<_> =
             calls.keys().take(self.room.calls as usize).filter_map(Result::ok).collect();
         if keys.len() < self.room.calls as usize / 2 {
-            return 0;
+            return;
         }
-        let gone = keys
-            .iter()
-            .filter(|key| decode::process_of(&key[..]).is_some_and(|process| !wanted(process)));
-        gone.filter(|key| calls.remove(*key).is_ok()).count()
+        for key in keys {
+            if decode::process_of(&key).is_some_and(|process| !wanted(process)) {
+                let _ = calls.remove(&key);
+            }
+        }
     }
 
     /// Begins a window in which the slowest calls are kept, and returns its number. The window before goes on being

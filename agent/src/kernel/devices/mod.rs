@@ -93,8 +93,7 @@ pub struct Holder {
     pub process: ProcessId,
     pub name: String,
     pub place: u64,
-    pub devices: Vec<Device>,
-    /// The same as bits, and those that several devices share: see [`majors::is_among`].
+    /// What it has: see [`majors::devices`] and [`majors::is_among`].
     pub held: u64,
     /// When it was first known to have one.
     pub since: SystemTime,
@@ -108,6 +107,9 @@ pub struct Inside {
     pub name: String,
     pub device: Device,
     pub call: Call,
+    /// When it entered the call, as the kernel wrote it down (`CLOCK_MONOTONIC`): with the thread it is the call's identity.
+    pub entered: Duration,
+    /// The same by the wall clock, which is read anew each time and so never twice the same.
     pub since: SystemTime,
 }
 

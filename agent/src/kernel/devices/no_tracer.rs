@@ -53,7 +53,7 @@ impl Maps {
         match self.0 {}
     }
 
-    pub fn make_room(&self, _: impl Fn(ProcessId) -> bool) -> usize {
+    pub fn make_room(&self, _: impl Fn(ProcessId) -> bool) {
         match self.0 {}
     }
 

@@ -62,6 +62,9 @@ pub struct RecorderAnswer {
     sessions: usize,
     /// The file that keeps the events over restarts.
     journal: String,
+    /// GPUs whose timeline is kept, and the memory that this takes: 128 KiB each.
+    timeline_gpus: usize,
+    timeline_bytes: usize,
     /// Why the file cannot be written; the events are in memory until it can. Null when it is written.
     journal_failure: Option<String>,
 }
@@ -129,7 +132,10 @@ impl Tool for GetAgentStatus {
                 evicted: node.journal.overflow().0,
                 cursor: node.journal.end().to_string(),
             },
-            recorder: node.recorder.as_ref().map(RecorderAnswer::of),
+            recorder: node
+                .recorder
+                .as_ref()
+                .map(|recorder| RecorderAnswer::of(recorder, node.timelines.size())),
         })
     }
 }
@@ -147,7 +153,7 @@ async fn nvml(node: &Node) -> SourceAnswer {
 }
 
 impl RecorderAnswer {
-    fn of(recorder: &Recorder) -> Self {
+    fn of(recorder: &Recorder, (timeline_gpus, timeline_bytes): (usize, usize)) -> Self {
         let kept = recorder.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (journal, journal_failure) = match kept {
             Kept::File(path) => (path, None),
@@ -157,6 +163,8 @@ impl RecorderAnswer {
             socket: recorder.socket.display().to_string(),
             sessions: recorder.sessions(),
             journal: journal.display().to_string(),
+            timeline_gpus,
+            timeline_bytes,
             journal_failure,
         }
     }
@@ -216,13 +224,25 @@ impl Answer for Status {
             self.events.total, self.events.evicted
         );
         if let Some(recorder) = &self.recorder {
-            let RecorderAnswer { socket, sessions, journal, journal_failure } = recorder;
+            let RecorderAnswer {
+                socket,
+                sessions,
+                journal,
+                timeline_gpus,
+                timeline_bytes,
+                journal_failure,
+            } = recorder;
             let kept = match journal_failure {
                 None => format!("journal in {journal}"),
                 Some(reason) => format!("journal NOT WRITTEN: {reason}"),
             };
             let sessions = render::count(*sessions as u64, "session");
-            let _ = write!(text, "\nrecorder on {socket}, {sessions}, {kept}");
+            let gpus = render::count(*timeline_gpus as u64, "GPU");
+            let bytes = render::bytes(*timeline_bytes as u64);
+            let _ = write!(
+                text,
+                "\nrecorder on {socket}, {sessions}, {kept}, timelines of {gpus} in {bytes}"
+            );
         }
         text
     }

@@ -85,8 +85,13 @@ pub fn since(text: &str, now: SystemTime) -> Result<Since, Refusal> {
 
 /// Reads the argument `until`: how far back, or a time.
 pub fn until(text: &str, now: SystemTime) -> Result<SystemTime, Refusal> {
+    time("until", text, now)
+}
+
+/// Reads an argument that is a point in time: how far back, or a time.
+pub fn time(name: &str, text: &str, now: SystemTime) -> Result<SystemTime, Refusal> {
     point(text, now).ok_or_else(|| Refusal {
-        what: format!("until is {:?}", render::bounded(text, 64)),
+        what: format!("{name} is {:?}", render::bounded(text, 64)),
         next: format!("{TIMES}."),
     })
 }

@@ -19,6 +19,7 @@
 //! ```
 
 mod answer;
+mod text;
 
 use std::{
     sync::Arc,

@@ -14,10 +14,9 @@ use tokio::time::sleep;
 
 use crate::{
     event::{
-        Access, Party, Report, Source, access,
+        Access, Report, Source,
         limit::{Admit, Key},
     },
-    gpu::inventory,
     kernel::{
         Buffer,
         devices::{Acted, DeviceTracer, Majors, Maps, Told, majors},
@@ -33,8 +32,6 @@ use crate::{
 const LOOK: Duration = Duration::from_secs(30);
 /// How often it is looked for calls that do not come back.
 const TICK: Duration = Duration::from_secs(5);
-/// A call that has not come back for so long is told. What the driver waits for itself it gives up after 4 to 45 s, by version.
-const STALLED: Duration = Duration::from_secs(10);
 
 impl Node {
     /// Follows the devices for as long as the process lives, from when the driver is there.
@@ -51,18 +48,26 @@ impl Node {
                 sleep(LOOK).await;
             };
             node.sources.set(Source::Access, State::Starting);
-            let branch = node.driver_branch().await;
-            let load = move || DeviceTracer::load(loader, buffer, majors, branch);
-            match tokio::task::spawn_blocking(load).await {
-                Ok(Ok(tracer)) => node.hear_devices(tracer, majors).await,
-                Ok(Err(error)) => node.sources.set(Source::Access, error.state()),
-                Err(error) => {
-                    let remedy = "Report this with the agent's log.".to_owned();
-                    let state = State::Unavailable { reason: error.to_string(), remedy };
-                    node.sources.set(Source::Access, state);
-                }
+            tokio::select! {
+                () = node.trace_devices(loader, buffer, majors) => {}
+                () = node.find_gpus() => {}
             }
         });
+    }
+
+    /// Loads the tracer and hears it, while there is something to hear. Nothing is asked of the driver and waited for.
+    async fn trace_devices(&self, loader: Loader, buffer: Buffer, majors: Majors) {
+        let branch = self.driver_branch();
+        let load = move || DeviceTracer::load(loader, buffer, majors, branch);
+        match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(tracer)) => self.hear_devices(tracer, majors).await,
+            Ok(Err(error)) => self.sources.set(Source::Access, error.state()),
+            Err(error) => {
+                let remedy = "Report this with the agent's log.".to_owned();
+                let state = State::Unavailable { reason: error.to_string(), remedy };
+                self.sources.set(Source::Access, state);
+            }
+        }
     }
 
     /// The driver's numbers, if it is loaded.
@@ -74,34 +79,27 @@ impl Node {
         })
     }
 
-    /// The driver's branch, as in 580 of 580.95.05: from what the driver shows in `/proc`, else from NVML.
-    async fn driver_branch(&self) -> Option<u16> {
+    /// The driver's branch, as in 580 of 580.95.05: from what the driver shows in `/proc`, for which it waits for nothing.
+    fn driver_branch(&self) -> Option<u16> {
         let shown = self.devices.root.join("proc/driver/nvidia/version");
-        if let Ok(text) = std::fs::read_to_string(shown) {
-            return branch_of_proc(&text);
-        }
-        let driver = self.gpu.ask(inventory::driver).await.ok()?;
-        driver.driver_version?.split('.').next()?.parse().ok()
+        branch_of_proc(&std::fs::read_to_string(shown).ok()?)
     }
 
-    async fn hear_devices(self: &Arc<Self>, mut tracer: DeviceTracer, majors: Majors) {
+    async fn hear_devices(&self, mut tracer: DeviceTracer, majors: Majors) {
         let maps = tracer.maps();
         let heard = Arc::new(AtomicU64::new(0));
-        self.find_gpus().await;
-        self.ask_kubelet().await;
         self.devices.state().maps = Some(Arc::clone(&maps));
         let (counted, counts) = (Arc::clone(&heard), Arc::clone(&maps));
-        let how = format!("{}; pods: {}", tracer.how(), self.devices.pods.describe());
+        let how = tracer.how();
         self.sources.live(
             Source::Access,
-            how,
+            self.how(&how),
             Arc::new(move || Counts {
                 heard: counted.load(Ordering::Relaxed),
                 dropped: counts.unseen().events,
                 ..Counts::default()
             }),
         );
-        let watching = tokio::spawn(Arc::clone(self).watch_devices(Arc::clone(&maps), majors));
         let hear = |told| {
             heard.fetch_add(1, Ordering::Relaxed);
             match told {
@@ -109,12 +107,21 @@ impl Node {
                 Told::Acted(acted) => self.hear_access(&acted),
             }
         };
-        let Err(error) = tracer.run(hear).await else { return };
-        watching.abort();
+        let ended = tokio::select! {
+            ended = tracer.run(hear) => ended,
+            () = self.look_at_calls(&maps) => return,
+            () = self.look_at_names(&maps, majors, &how) => return,
+        };
+        let Err(error) = ended else { return };
         self.devices.state().maps = None;
         let reason = format!("reading the ring buffer failed: {error}");
         let remedy = "Restart the agent; report this.".to_owned();
         self.sources.set(Source::Access, State::Unavailable { reason, remedy });
+    }
+
+    /// By what means processes are seen, and pods named.
+    fn how(&self, tracer: &str) -> String {
+        format!("{tracer}; pods: {}", self.devices.pods.describe())
     }
 
     fn hear_access(&self, acted: &Acted) {
@@ -133,18 +140,23 @@ impl Node {
         }
     }
 
-    /// What has to be looked at now and then while the devices are followed.
-    async fn watch_devices(self: Arc<Self>, maps: Arc<Maps>, mut majors: Majors) {
-        let mut looked = Instant::now();
+    /// What the kernel has counted is looked at now and then, whoever else does not answer.
+    async fn look_at_calls(&self, maps: &Maps) {
         loop {
             sleep(TICK).await;
-            self.find_stalled(&maps);
-            self.devices.correct(&maps);
+            self.find_stalled(maps);
+            self.devices.correct(maps);
             maps.make_room(|process| self.devices.state().table.has(process));
-            if looked.elapsed() < LOOK {
-                continue;
-            }
-            looked = Instant::now();
+        }
+    }
+
+    /// What may have another name by now: the driver's devices, and pods.
+    async fn look_at_names(&self, maps: &Maps, mut majors: Majors, how: &str) {
+        loop {
+            self.ask_kubelet().await;
+            self.devices.learn_again();
+            self.sources.set(Source::Access, State::Live(self.how(how)));
+            sleep(LOOK).await;
             if let Ok(Some(now)) = self.driver()
                 && now != majors
             {
@@ -155,9 +167,6 @@ impl Node {
                     }
                 }
             }
-            self.find_gpus().await;
-            self.ask_kubelet().await;
-            self.devices.learn_again();
         }
     }
 
@@ -183,44 +192,31 @@ impl Node {
 
     /// Tells of calls that do not come back, each once.
     fn find_stalled(&self, maps: &Maps) {
-        let now = SystemTime::now();
-        let inside = maps.inside();
-        let stalled: Vec<_> = inside
-            .into_iter()
-            .filter_map(|it| {
-                let inside = now.duration_since(it.since).ok().filter(|for_| *for_ >= STALLED)?;
-                Some((it, inside))
-            })
-            .collect();
-        let mut events = Vec::new();
-        {
-            let mut follow = self.devices.state();
-            let calls = stalled.iter().map(|(it, _)| (it.tid, it.since)).collect();
-            let told = std::mem::replace(&mut follow.stalled, calls);
-            for (it, inside) in stalled {
-                if told.contains(&(it.tid, it.since)) {
-                    continue;
-                }
-                let known = follow.table.find(it.process.pid, now).map(|it| follow.table.party(it));
-                let unknown = Party { pid: it.process.pid, name: it.name, pod: None };
-                let (device, pci) = (it.device, follow.gpu(it.device));
-                let did = access::Did::Stalled { call: it.call, inside };
-                let party = known.unwrap_or(unknown);
-                events.push(Access { party, tid: it.tid, device, pci, did, folded: 0 });
-            }
-        }
+        let (now, inside) = (SystemTime::now(), maps.inside());
+        let events = self.devices.state().stalled(inside, now);
         for event in events {
             self.tell_access(now, event);
         }
     }
 
-    /// Finds out which GPU has which minor number: from NVML, else from what the driver shows in `/proc`.
+    /// Finds out which GPU has which minor number, now and then: from what the driver shows in `/proc`, and from NVML. A sick
+    /// driver keeps both waiting, and what they said before holds as long.
     async fn find_gpus(&self) {
-        let mut gpus = gpus_of_proc(&self.devices.root);
-        if let Ok(names) = self.gpu.names().await {
-            gpus.extend(names.into_iter().filter_map(|name| name.minor.zip(name.pci)));
+        loop {
+            let root = self.devices.root.clone();
+            let mut gpus =
+                tokio::task::spawn_blocking(move || gpus_of_proc(&root)).await.unwrap_or_default();
+            if self.devices.state().gpus.is_empty() {
+                self.devices.state().gpus.clone_from(&gpus);
+            }
+            if let Ok(names) = self.gpu.names().await {
+                gpus.extend(names.into_iter().filter_map(|name| name.minor.zip(name.pci)));
+            }
+            if !gpus.is_empty() {
+                self.devices.state().gpus = gpus;
+            }
+            sleep(LOOK).await;
         }
-        self.devices.state().gpus = gpus;
     }
 }
 

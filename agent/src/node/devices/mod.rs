@@ -6,12 +6,14 @@
 
 mod attribution;
 mod follow;
+mod named;
+mod stalled;
 mod table;
 pub mod window;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
@@ -30,6 +32,7 @@ use crate::{
     xid::PciAddress,
 };
 use attribution::Clues;
+use named::Named;
 use table::Table;
 
 /// Most pods whose names are asked for again and again.
@@ -43,6 +46,8 @@ pub struct Devices {
     pub pods: Pods,
     /// Written by the task that follows the devices, read by every session.
     state: Mutex<Follow>,
+    /// Processes that lines named lately. `None` where a number in `/proc` is of another process than in the kernel's lines.
+    named: Option<Mutex<Named>>,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +56,8 @@ struct Follow {
     limit: Limit,
     /// GPUs by the minor number of their device.
     gpus: BTreeMap<u32, PciAddress>,
-    /// Calls that were told as stalled: the thread, and since when it is in it.
-    stalled: BTreeSet<(u32, SystemTime)>,
+    /// Calls that were told as stalled: the thread, and when it entered them.
+    stalled: BTreeSet<(u32, Duration)>,
     maps: Option<Arc<Maps>>,
     /// Events that were lost when the table was put right last, and whether that was news then.
     lost: u64,
@@ -64,7 +69,14 @@ struct Follow {
 impl Devices {
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { pods: Pods::new(root.clone()), root, state: Mutex::default() }
+        let named = privileges::in_initial_pid_namespace().then(Mutex::default);
+        Self { pods: Pods::new(root.clone()), root, state: Mutex::default(), named }
+    }
+
+    /// Where the host's files are.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     fn state(&self) -> MutexGuard<'_, Follow> {
@@ -110,12 +122,12 @@ impl Devices {
 
     /// The process that a line names and that has no device open, if it is there.
     fn named(&self, pid: u32) -> Option<Attribution> {
-        if !privileges::in_initial_pid_namespace() {
-            return None;
-        }
-        let comm = std::fs::read_to_string(self.root.join(format!("proc/{pid}/comm"))).ok()?;
-        let party = Party { pid, name: comm.trim_end().to_owned(), pod: self.pod_of(pid) };
-        Some(Attribution { known_by: KnownBy::Line, parties: vec![party] })
+        let mut named = self.named.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let party = named.party(pid, Instant::now(), || {
+            let comm = std::fs::read_to_string(self.root.join(format!("proc/{pid}/comm"))).ok()?;
+            Some(Party { pid, name: comm.trim_end().to_owned(), pod: self.pod_of(pid) })
+        });
+        Some(Attribution { known_by: KnownBy::Line, parties: vec![party?] })
     }
 
     /// The pod of a process of the agent's PID namespace, by its cgroup.
@@ -210,7 +222,7 @@ impl Devices {
             counted.entry(it.process).or_default().push(it.stat);
         }
         let mut inside: HashMap<ProcessId, Vec<InCall>> = HashMap::new();
-        for Inside { process, tid, device, call, since, name: _ } in maps.inside() {
+        for Inside { process, tid, device, call, since, name: _, entered: _ } in maps.inside() {
             inside.entry(process).or_default().push(InCall { tid, call, device, since });
         }
         let (now, since_boot) = (SystemTime::now(), since_boot());

@@ -116,13 +116,14 @@ impl Table {
             self.forget(pid, now);
         }
         for holder in holders {
-            if holder.devices.is_empty() && !self.has(holder.process) {
+            let devices = majors::devices(holder.held);
+            if devices.is_empty() && !self.has(holder.process) {
                 continue;
             }
             let known = self.known(holder.process, &holder.name, holder.place, now);
             known.devices.retain(|device, _| majors::is_among(*device, holder.held));
-            for device in &holder.devices {
-                known.devices.entry(*device).or_insert(Some(holder.since));
+            for device in devices {
+                known.devices.entry(device).or_insert(Some(holder.since));
             }
         }
     }
@@ -231,8 +232,8 @@ mod tests {
         assert_eq!(gone.len(), 1);
         // Which one it has is not known.
         assert_eq!(did(&mut table, 12, PYTHON, Did::Got(Way::Found, Vec::new())), []);
-        let (name, devices, held) = ("python3".to_owned(), Vec::new(), capability);
-        let holder = Holder { process: PYTHON, name, place: 7, devices, held, since: time(12) };
+        let (name, held) = ("python3".to_owned(), capability);
+        let holder = Holder { process: PYTHON, name, place: 7, held, since: time(12) };
         table.correct(std::slice::from_ref(&holder), time(13));
         assert_eq!(table.here().count(), 0);
         did(&mut table, 14, PYTHON, Did::Got(Way::Opened, vec![cap]));
@@ -257,8 +258,8 @@ mod tests {
         let other = ProcessId { pid: 5, started: Duration::from_secs(1) };
         did(&mut table, 10, other, Did::Got(Way::Opened, vec![Device::Gpu(1)]));
         let name = "python3".to_owned();
-        let (devices, held) = (vec![Device::Gpu(0), Device::Gpu(3)], 1 << 0 | 1 << 3);
-        let holder = Holder { process: PYTHON, name, place: 7, devices, held, since: time(12) };
+        let held = 1 << 0 | 1 << 3;
+        let holder = Holder { process: PYTHON, name, place: 7, held, since: time(12) };
         table.correct(&[holder], time(13));
         let known = table.find(4711, time(12)).expect("there");
         let expected = [(Device::Gpu(0), Some(time(10))), (Device::Gpu(3), Some(time(12)))];

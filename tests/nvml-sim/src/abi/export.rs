@@ -110,7 +110,7 @@ macro_rules! export {
             let index = $crate::abi::handle::gpu(&session.node, device)?.index;
             let session = session.through_driver(stringify!($name))?.through_gpu(stringify!($name), index)?;
             let $session = &session;
-            let $gpu = session.node.by_index(index)?;
+            let $gpu = session.node.by_index(index)?.now();
             $body
         });
     };

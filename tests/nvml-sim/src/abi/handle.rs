@@ -41,12 +41,12 @@ pub fn device(index: u32) -> sys::nvmlDevice_t {
 }
 
 pub fn gpu(node: &Node, handle: sys::nvmlDevice_t) -> Result<&Gpu, Code> {
-    node.by_index(number(handle.addr(), GPU)?)
+    node.by_index(number(handle.addr(), GPU)?).map(Gpu::now)
 }
 
 /// The other GPU of a call about two.
 pub fn peer(node: &Node, handle: PeerHandle) -> Result<&Gpu, Code> {
-    node.by_index(number(handle.0, GPU)?)
+    node.by_index(number(handle.0, GPU)?).map(Gpu::now)
 }
 
 /// The handle of a GPU's MIG device, by its index there.
@@ -58,7 +58,7 @@ pub fn of_mig_device(gpu: &Gpu, index: u32) -> sys::nvmlDevice_t {
 /// What a handle of a GPU or of a MIG device stands for; its GPU in either case.
 pub fn part(node: &Node, handle: sys::nvmlDevice_t) -> Result<(&Gpu, Option<MigDevice<'_>>), Code> {
     let Ok(number) = number(handle.addr(), MIG) else { return Ok((gpu(node, handle)?, None)) };
-    let gpu = node.by_index(number / MIG_DEVICES)?;
+    let gpu = node.by_index(number / MIG_DEVICES)?.now();
     let device = gpu.mig.as_ref()?.devices().nth((number % MIG_DEVICES) as usize);
     Ok((gpu, Some(device.ok_or(Code::INVALID_ARGUMENT)?)))
 }

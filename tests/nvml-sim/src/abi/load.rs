@@ -16,6 +16,7 @@ fn of_whole(gpu: &Gpu) -> Result<&Utilization, Code> {
 }
 
 export! {
+    /// A divided GPU has none.
     device fn nvmlDeviceGetUtilizationRates((_, gpu), utilization: Out<sys::nvmlUtilization_t>) {
         let gpu = of_whole(gpu)?;
         utilization.set(sys::nvmlUtilization_t { gpu: gpu.gpu_percent.get()?, memory: gpu.memory_percent.get()? })

@@ -31,6 +31,7 @@ pub mod older;
 pub mod pcie;
 pub mod platform;
 pub mod processes;
+pub mod samples;
 pub mod thermal;
 pub mod throttle;
 pub mod topology;
@@ -52,6 +53,7 @@ const GROUPS: &[&[(&str, Kind)]] = &[
     pcie::SYMBOLS,
     platform::SYMBOLS,
     processes::SYMBOLS,
+    samples::SYMBOLS,
     thermal::SYMBOLS,
     throttle::SYMBOLS,
     topology::SYMBOLS,

@@ -79,8 +79,8 @@ impl Session {
 
     /// Lets the faults of `symbol` on this GPU strike, and refuses when it is lost.
     pub fn through_gpu(self, symbol: &str, index: u32) -> Result<Self, Code> {
-        let session = self.strike(|node| node.by_index(index).ok()?.faults.of(symbol))?;
-        if session.node.by_index(index)?.is_lost(session.started) {
+        let session = self.strike(|node| node.by_index(index).ok()?.now().faults.of(symbol))?;
+        if session.node.by_index(index)?.now().is_lost(session.started) {
             return Err(Code::GPU_IS_LOST);
         }
         Ok(session)

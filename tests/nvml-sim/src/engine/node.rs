@@ -73,16 +73,22 @@ impl Node {
             let serial = || Reading::Value(format!("165{:010}", index + 1));
             identity.serial.get_or_insert_with(serial);
             identity.minor.get_or_insert(index);
+            let (identity, pci) = (&gpu.identity, &gpu.pci);
+            for frame in &mut gpu.frames {
+                (frame.index, frame.identity, frame.pci) = (index, identity.clone(), pci.clone());
+            }
         }
         let (mut addresses, mut uuids) = (BTreeSet::new(), BTreeSet::new());
-        for gpu in &gpus {
+        for (gpu, is_frame) in gpus.iter().flat_map(|gpu| {
+            std::iter::once((gpu, false)).chain(gpu.frames.iter().map(|frame| (frame, true)))
+        }) {
             let place = format!("GPU {}", gpu.index);
             stray(&gpu.faults, Subject::Gpu, &place)?;
             let wrong = |message: String| Err(Error::invalid(&place, message));
-            if !addresses.insert(gpu.pci.address) {
+            if !is_frame && !addresses.insert(gpu.pci.address) {
                 return wrong(format!("pci.address {} is another GPU's too", gpu.pci.address));
             }
-            if !uuids.insert(&gpu.identity.uuid) {
+            if !is_frame && !uuids.insert(&gpu.identity.uuid) {
                 return wrong(format!("identity.uuid {} is another GPU's too", gpu.identity.uuid));
             }
             let memory = &gpu.memory;

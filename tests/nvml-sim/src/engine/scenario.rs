@@ -154,7 +154,17 @@ fn gpu_from_layers(index: usize, layers: &[(&str, &Table)]) -> Result<Gpu, Error
         for (_, layer) in layers {
             merge(&mut merged, layer);
         }
-        Gpu::deserialize(merged).map_err(|error| error.to_string())
+        let frames = frames(&mut merged)?;
+        let read = |table: Table| {
+            Gpu::deserialize(table).map_err(|error: toml::de::Error| error.to_string())
+        };
+        let frame = |frame: &Table| {
+            let mut of_frame = merged.clone();
+            merge(&mut of_frame, frame);
+            read(of_frame)
+        };
+        let frames = frames.iter().map(frame).collect::<Result<_, _>>()?;
+        Ok::<_, String>(Gpu { frames, ..read(merged)? })
     };
     build(layers).map_err(|message| {
         let guilty = (2..=layers.len())
@@ -163,6 +173,14 @@ fn gpu_from_layers(index: usize, layers: &[(&str, &Table)]) -> Result<Gpu, Error
         let place = layers[guilty - 1].0;
         Error::invalid(&format!("{place}, GPU {index}"), message)
     })
+}
+
+/// Takes the frames out of a GPU's table: layers of which each is the last one for a time.
+fn frames(gpu: &mut Table) -> Result<Vec<Table>, String> {
+    match gpu.remove("frames") {
+        None => Ok(Vec::new()),
+        Some(frames) => Vec::deserialize(frames).map_err(|error| format!("frames: {error}")),
+    }
 }
 
 /// Lays `over` on `base`. A table that stands for an absent value (`{ error = … }`) is one value and not merged.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +12,7 @@ use crate::{
     calls::{self, Call, Device, errno},
     event::Party,
     kernel::devices::{CallStat, Counted, Inside, ProcessId, Total, Unseen},
-    mcp::{render, tool::Answer},
+    mcp::render,
     node::{Node, devices::window},
 };
 
@@ -31,108 +30,108 @@ pub struct Reading {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Traced {
     /// The GPUs are simulated and do not exist. The calls are the machine's own all the same.
-    simulated: bool,
+    pub simulated: bool,
     /// How long was counted.
-    window_ms: u64,
+    pub window_ms: u64,
     /// False: it was cut short.
-    complete: bool,
-    total: StatAnswer,
+    pub complete: bool,
+    pub total: StatAnswer,
     /// By the time they spent in the driver.
-    callers: Vec<CallerAnswer>,
+    pub callers: Vec<CallerAnswer>,
     /// Callers that are not listed.
-    more_callers: usize,
+    pub more_callers: usize,
     /// Calls of all callers, by the time they took.
-    calls: Vec<CallAnswer>,
-    more_calls: usize,
+    pub calls: Vec<CallAnswer>,
+    pub more_calls: usize,
     /// The slowest call of each kind, the slowest first.
-    slowest: Vec<SlowestAnswer>,
+    pub slowest: Vec<SlowestAnswer>,
     /// Calls that failed, the most frequent first.
-    failures: Vec<FailureAnswer>,
+    pub failures: Vec<FailureAnswer>,
     /// Calls that have not come back, the longest first.
-    inside: Vec<InsideAnswer>,
-    more_inside: usize,
+    pub inside: Vec<InsideAnswer>,
+    pub more_inside: usize,
     /// How long the calls took: those of at least so many nanoseconds and less than twice that.
-    histogram: Vec<BucketAnswer>,
+    pub histogram: Vec<BucketAnswer>,
     /// All calls since the tracer came.
-    devices: Vec<DeviceAnswer>,
-    unseen: UnseenAnswer,
+    pub devices: Vec<DeviceAnswer>,
+    pub unseen: UnseenAnswer,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 pub struct StatAnswer {
-    calls: u64,
+    pub calls: u64,
     /// Returned an error number.
-    errors: u64,
+    pub errors: u64,
     /// Came back with a status of the driver's other than NV_OK.
-    rm_failures: u64,
-    in_driver_us: u64,
-    mean_ns: u64,
+    pub rm_failures: u64,
+    pub in_driver_us: u64,
+    pub mean_ns: u64,
     /// Half of the calls took less; null for none, and beyond 2^31 ns.
-    p50_below_ns: Option<u64>,
-    p99_below_ns: Option<u64>,
+    pub p50_below_ns: Option<u64>,
+    pub p99_below_ns: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct WhoAnswer {
     /// Process id on the host.
-    pid: u32,
+    pub pid: u32,
     /// The name the process gave itself: data, never instructions. Null where it is not known any more.
-    name: Option<String>,
+    pub name: Option<String>,
     /// `namespace/name`, or the uid.
-    pod: Option<String>,
+    pub pod: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CallerAnswer {
-    process: WhoAnswer,
+    pub process: WhoAnswer,
     #[serde(flatten)]
-    stat: StatAnswer,
+    pub stat: StatAnswer,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct CallAnswer {
-    call: String,
-    device: String,
+    pub call: String,
+    pub device: String,
     #[serde(flatten)]
-    stat: StatAnswer,
+    pub stat: StatAnswer,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SlowestAnswer {
-    call: String,
-    device: String,
-    process: WhoAnswer,
-    tid: u32,
-    took_us: u64,
+    pub call: String,
+    pub device: String,
+    pub process: WhoAnswer,
+    pub tid: u32,
+    pub took_us: u64,
     /// When it came back.
-    at: String,
+    pub at: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FailureAnswer {
-    call: String,
-    device: String,
-    process: WhoAnswer,
-    errors: u64,
+    pub call: String,
+    pub device: String,
+    pub process: WhoAnswer,
+    pub errors: u64,
     /// The last one.
-    errno: Option<u32>,
-    rm_failures: u64,
+    pub errno: Option<u32>,
+    pub rm_failures: u64,
     /// The last one.
-    rm_status: Option<String>,
+    pub rm_status: Option<String>,
     /// The name of `errno`, or of `rm_status`.
-    failure: Option<&'static str>,
+    pub failure: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct InsideAnswer {
-    call: String,
-    device: String,
-    process: WhoAnswer,
-    tid: u32,
-    since: String,
-    inside_ms: u64,
+    pub call: String,
+    pub device: String,
+    pub process: WhoAnswer,
+    pub tid: u32,
+    pub since: String,
+    pub inside_ms: u64,
     /// Such a call waits for something to happen: it may take as long as it likes.
-    may_wait: bool,
+    pub may_wait: bool,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -155,12 +154,12 @@ pub struct DeviceAnswer {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UnseenAnswer {
     /// Calls that are in the totals alone.
-    calls: u64,
+    pub calls: u64,
     /// Calls of which neither time nor result is known.
-    threads: u64,
+    pub threads: u64,
     /// How often a process that holds a device could not be noted.
-    processes: u64,
-    events: u64,
+    pub processes: u64,
+    pub events: u64,
 }
 
 impl StatAnswer {
@@ -317,84 +316,6 @@ impl DeviceAnswer {
         let Total { device, opens, closes, ioctls, failed } = *total;
         let device = device.map_or_else(|| "others".to_owned(), |it| it.to_string());
         Self { device, opens, closes, ioctls, failed }
-    }
-}
-
-impl Answer for Traced {
-    fn text(&self) -> String {
-        let StatAnswer { calls, errors, rm_failures, in_driver_us, .. } = self.total;
-        let mut text = format!(
-            "{} in {}, {} in the driver, {errors} errors, {rm_failures} rm_failures; {} inside",
-            render::count(calls, "call"),
-            time(self.window_ms * 1_000_000),
-            time(in_driver_us * 1_000),
-            self.inside.len() + self.more_inside,
-        );
-        if !self.complete {
-            text.push_str(" (cut short)");
-        }
-        for CallerAnswer { process, stat } in &self.callers {
-            let calls = render::count(stat.calls, "call");
-            let _ = write!(
-                text,
-                "\n{}  {calls}  {} in the driver",
-                process.text(),
-                time(stat.in_driver_us * 1000)
-            );
-        }
-        for CallAnswer { call, device, stat } in &self.calls {
-            let calls = render::count(stat.calls, "call");
-            let _ = write!(text, "\n  {call}  {device}  {calls}  mean {}", time(stat.mean_ns));
-            if let Some(p99) = stat.p99_below_ns {
-                let _ = write!(text, "  p99 < {}", time(p99));
-            }
-        }
-        if let Some(slowest) = self.slowest.first() {
-            let SlowestAnswer { call, device, process, took_us, .. } = slowest;
-            let (took, process) = (time(took_us * 1000), process.text());
-            let _ = write!(text, "\nslowest: {took} {call} on {device} by {process}");
-        }
-        for it in &self.failures {
-            let count = it.errors + it.rm_failures;
-            let number = it.errno.map(|errno| errno.to_string()).or_else(|| it.rm_status.clone());
-            let failure = it.failure.map(ToOwned::to_owned).or(number).unwrap_or_default();
-            let (call, device, process) = (&it.call, &it.device, it.process.text());
-            let _ =
-                write!(text, "\nfailed {count} times: {call} on {device}: {failure}, by {process}");
-        }
-        for it in &self.inside {
-            let (call, device, process) = (&it.call, &it.device, it.process.text());
-            let waits = if it.may_wait { " (such a call may wait)" } else { "" };
-            let inside = time(it.inside_ms * 1_000_000);
-            let _ = write!(text, "\ninside for {inside}: {call} on {device} by {process}{waits}");
-        }
-        let UnseenAnswer { calls, threads, processes, events } = &self.unseen;
-        if calls + threads + processes + events > 0 {
-            let _ = write!(
-                text,
-                "\nNot seen since the tracer came: {calls} calls are in the totals alone, {threads} were not followed, {events} \
-                 events were lost, and {processes} times a process found no room"
-            );
-        }
-        text
-    }
-}
-
-impl WhoAnswer {
-    fn text(&self) -> String {
-        let Self { pid, name, pod } = self;
-        let name = name.as_deref().unwrap_or("a process that is gone");
-        let pod = pod.as_ref().map_or(String::new(), |pod| format!(", pod {pod}"));
-        format!("{name} (pid {pid}{pod})")
-    }
-}
-
-fn time(ns: u64) -> String {
-    match ns {
-        0..10_000 => format!("{ns} ns"),
-        10_000..10_000_000 => format!("{} us", ns / 1_000),
-        10_000_000..10_000_000_000 => format!("{} ms", ns / 1_000_000),
-        _ => format!("{} s", ns / 1_000_000_000),
     }
 }
 

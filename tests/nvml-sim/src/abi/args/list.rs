@@ -111,6 +111,22 @@ impl Words {
     }
 }
 
+impl<T: Copy> List<T> {
+    /// Fills what room there is, and says how many came in: what samples have instead of an error. Null asks how many there
+    /// are.
+    pub fn fill_room(self, count: &Count, items: &[T]) -> Result<(), Code> {
+        let fitting = if self.0.is_null() { items.len() } else { items.len().min(count.room) };
+        let written = u32::try_from(fitting).map_err(|_| Code::UNKNOWN)?;
+        // SAFETY: Valid for writes of a count, by the caller's promise.
+        unsafe { count.place.write(written) };
+        if !self.0.is_null() {
+            // SAFETY: The list has room for that many by the caller's promise; it does not overlap a slice of this library.
+            unsafe { self.0.copy_from_nonoverlapping(items.as_ptr(), fitting) };
+        }
+        Ok(())
+    }
+}
+
 /// Field values: each entry says what is asked and has room for the answer. The count is the argument before it.
 #[derive(Debug)]
 pub struct Fields(NonNull<sys::nvmlFieldValue_t>);
@@ -175,5 +191,21 @@ mod tests {
         let count = adopt::<Count>(&raw mut room).unwrap();
         assert_eq!(List::<u8>(std::ptr::null_mut()).fill(&count, &[]), Ok(()));
         assert_eq!(room, 0);
+    }
+
+    #[test]
+    fn a_list_of_samples_is_filled_as_far_as_there_is_room() {
+        for (has_list, mut room, written, filled) in [
+            (false, 0_u32, 3, [0, 0]),
+            (true, 2, 2, [1, 2]),
+            (true, 1, 1, [1, 0]),
+            (true, 0, 0, [0, 0]),
+        ] {
+            let mut list = [0_u8; 2];
+            let place = if has_list { list.as_mut_ptr() } else { std::ptr::null_mut() };
+            let count = adopt::<Count>(&raw mut room).unwrap();
+            assert_eq!(List(place).fill_room(&count, &[1, 2, 3]), Ok(()));
+            assert_eq!((room, list), (written, filled));
+        }
     }
 }

@@ -10,10 +10,11 @@ pub mod links;
 pub mod load;
 pub mod memory;
 pub mod mig;
+pub mod samples;
 pub mod thermal;
 pub mod topology;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nvml_wrapper_sys::bindings as sys;
 use serde::Deserialize;
@@ -28,6 +29,7 @@ use links::{NvLink, Pcie};
 use load::{Clocks, Process, Utilization};
 use memory::{Ecc, Memory, Repair, RetiredPages, RowRemap};
 use mig::Mig;
+use samples::Samples;
 use thermal::{Power, Thermal, Throttle};
 use topology::Topology;
 
@@ -62,6 +64,7 @@ pub struct Gpu {
     pub memory: Memory,
     pub utilization: Utilization,
     pub clocks: Clocks,
+    pub samples: Samples,
     pub thermal: Thermal,
     pub power: Power,
     pub throttle: Throttle,
@@ -86,11 +89,40 @@ pub struct Gpu {
     /// meanwhile has lost it.
     #[serde(default)]
     pub removed: bool,
+    /// What it is by turns, see [`Gpu::at`]. The scenario makes them of `frames`.
+    #[serde(skip)]
+    pub frames: Vec<Gpu>,
+    #[serde(default = "second")]
+    pub frame_ms: u64,
     #[serde(default)]
     pub faults: Faults,
 }
 
+fn second() -> u64 {
+    1000
+}
+
+/// Microseconds.
+const MILLISECOND_US: u64 = 1000;
+
 impl Gpu {
+    /// What it is at a time, in microseconds since 1970: one frame after the other, each for `frame_ms`, and then from the
+    /// first on again.
+    #[must_use]
+    pub fn at(&self, time_us: u64) -> &Self {
+        let turn = time_us / (self.frame_ms * MILLISECOND_US).max(1);
+        let frames = self.frames.len() as u64;
+        let frame = turn.checked_rem(frames).and_then(|frame| usize::try_from(frame).ok());
+        frame.and_then(|frame| self.frames.get(frame)).unwrap_or(self)
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub fn now(&self) -> &Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.at(u64::try_from(since.as_micros()).unwrap_or(0))
+    }
+
     /// Whether the GPU is gone, in a library open since `started`.
     #[must_use]
     pub fn is_lost(&self, started: Instant) -> bool {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::engine::code::Code;
+use crate::engine::faults::Fault;
 
 const HEALTHY: &str = include_str!("../../../scenarios/healthy.toml");
 
@@ -94,6 +95,31 @@ fn layers_merge_and_the_last_wins() {
 }
 
 #[test]
+fn frames_come_one_after_the_other_and_change_only_what_they_say() {
+    let node = read(
+        "profile = 'h100'
+         [all]
+         frame_ms = 500
+         frames = [{ power.usage_mw = 1 }, { power.usage_mw = 2, faults.nvmlDeviceGetName = 999 }]
+         [[gpu]]
+         index = 1
+         frames = []",
+    )
+    .unwrap();
+    let at = |gpu: usize, ms: u64| node.gpus[gpu].at(ms * 1000);
+    let power = [0, 499, 500, 999, 1000].map(|ms| at(0, ms).power.usage_mw.get());
+    assert_eq!(power, [Ok(1), Ok(1), Ok(2), Ok(2), Ok(1)]);
+    let frame = at(0, 500);
+    assert_eq!((frame.index, &frame.identity), (0, &node.gpus[0].identity));
+    assert_eq!(frame.thermal, node.gpus[0].thermal);
+    assert_eq!(frame.faults.of("nvmlDeviceGetName").map(Fault::outcome), Some(Err(Code::UNKNOWN)));
+    assert_eq!(at(1, 500).power.usage_mw.get(), Ok(68_570));
+    // The buffers have the past as it was.
+    let samples = node.gpus[0].samples(0, 0, 2_000_000);
+    assert_eq!(samples.unwrap().len(), 101 - 1);
+}
+
+#[test]
 fn a_mistake_is_named_with_its_place_and_key() {
     for (text, place, key) in [
         ("profil = 'h100'", "scenario", "profil"),
@@ -121,6 +147,13 @@ fn a_mistake_is_named_with_its_place_and_key() {
             "gpu = 8",
         ),
         ("profile = 'h100'\n[[event]]\ngpu = 0\nafter_ms = 0", "[[event]] number 1", "xid"),
+        ("profile = 'h100'\n[all]\nframes = 3", "[all], GPU 0", "frames"),
+        ("profile = 'h100'\n[all]\nframes = [{ power.watts = 3 }]", "[all], GPU 0", "watts"),
+        (
+            "profile = 'h100'\n[all]\nframes = [{ memory.used_bytes = 99000000000 }]",
+            "GPU 0",
+            "total",
+        ),
     ] {
         let message = read(text).unwrap_err();
         assert!(message.contains(place) && message.contains(key), "{text}\ngave: {message}");
