@@ -134,8 +134,9 @@ def see_nvtop(profile, _):
     child, terminal = pty.fork()
     if child == 0:
         os.environ["TERM"] = "xterm"
+        # Before it begins: it draws all anew when its window changes.
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 120, 200, 0, 0))
         os.execvp("nvtop", ["nvtop", "--no-plot", "--no-color"])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 120, 200, 0, 0))
     wanted = [
         tuple(
             str(figure)
