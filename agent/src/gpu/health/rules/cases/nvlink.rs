@@ -107,6 +107,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         rule: "nvlink_errors",
+        what: "a replay on some day",
+        now: |v| on_link_4(v, |link| link.replays = Some(3)),
+        before: Some((86_400, SAME)),
+        ..CASE
+    },
+    Case {
+        rule: "nvlink_errors",
         what: "a recovery, as Blackwell counts it",
         now: |v| blackwell(v, 1, 0),
         before: Some((60, |v| blackwell(v, 0, 0))),
