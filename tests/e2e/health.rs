@@ -35,7 +35,12 @@ fn boards() -> Result<Vec<(String, u64)>> {
     let mut boards = Vec::new();
     for entry in fs::read_dir(&profiles).with_context(|| profiles.display().to_string())? {
         let path = entry?.path();
-        let text = fs::read_to_string(&path)?;
+        let own = fs::read_to_string(&path)?;
+        // What a profile does not say is as its base has it.
+        let base = own.lines().find_map(|line| line.strip_prefix("base = ")).map(|base| {
+            fs::read_to_string(profiles.join(format!("{}.toml", base.trim_matches('"'))))
+        });
+        let text = [own.as_str(), base.transpose()?.as_deref().unwrap_or_default()].concat();
         let bytes = |key: &str| -> Option<u64> {
             let line = text.lines().find(|line| line.starts_with(key))?;
             line.split(['=', '#']).nth(1)?.trim().replace('_', "").parse().ok()

@@ -159,7 +159,7 @@ fn the_kernel_names_the_numa_node_where_nvml_does_not() -> Result<()> {
         ("\"0-1\"", "-1\n", Value::Null),
     ] {
         let scenario =
-            format!("profile = 'h100'\ngpus = 1\n[all]\naffinity.memory_nodes = {nodes}");
+            format!("profile = 'h100'\ngpus = 1\n[all]\ntopology.memory_nodes = {nodes}");
         let answer = session(&scenario, &node(shown))?.full()?;
         let gpu = &answer["gpus"][0];
         assert_eq!(gpu["detail"]["host_numa_node"], wanted, "{nodes} {shown}");

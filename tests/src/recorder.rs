@@ -93,6 +93,11 @@ impl Recorder {
         self.dir.path().join("run/agent.sock")
     }
 
+    /// A file of its directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.dir.path().join("run/journal.redb")
     }
