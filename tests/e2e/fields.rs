@@ -32,3 +32,8 @@ fn every_field_of_the_inventory_is_what_nvidias_binding_reads() -> Result<()> {
         "inventory",
     )
 }
+
+#[test]
+fn every_figure_of_health_is_what_nvidias_binding_reads() -> Result<()> {
+    every_field_is_nvmls("fields::every_figure_of_health", "health")
+}

@@ -48,6 +48,18 @@ fn boards() -> Result<Vec<(String, u64)>> {
     Ok(boards)
 }
 
+/// The figures that are null and have no reason for it.
+fn unexplained(figures: &Value) -> Vec<&str> {
+    let reasons = figures["absent"].as_array().into_iter().flatten();
+    let reasons: Vec<_> = reasons.filter_map(|reason| reason["field"].as_str()).collect();
+    let nulls = figures.as_object().into_iter().flatten().filter(|(_, value)| value.is_null());
+    let explained = |name: &str| {
+        let begins = |field: &&str| name.strip_prefix(*field).is_some_and(|it| it.starts_with('_'));
+        reasons.iter().any(|field| *field == name || begins(field))
+    };
+    nulls.map(|(name, _)| name.as_str()).filter(|name| !explained(name)).collect()
+}
+
 #[test]
 fn every_board_is_healthy_idle_and_under_full_load() -> Result<()> {
     let boards = boards()?;
@@ -65,6 +77,9 @@ fn every_board_is_healthy_idle_and_under_full_load() -> Result<()> {
                 let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
                 assert_eq!(findings(&health), [], "{content}");
                 assert_eq!(health["verdict"], "healthy", "{content}");
+                for gpu in health["gpus"].as_array().into_iter().flatten() {
+                    assert_eq!(unexplained(&gpu["figures"]), Vec::<&str>::new(), "{content}");
+                }
                 // But for where Xids are heard, nothing is left unjudged.
                 let limits = health["limits"].as_array().cloned().unwrap_or_default();
                 let about_gpus =
@@ -168,6 +183,33 @@ fn a_sick_gpu_has_what_it_has_and_its_neighbours_nothing() -> Result<()> {
 }
 
 #[test]
+fn one_call_tells_of_all_that_one_call_can() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let trace = dir.path().join("trace");
+    let mut agent =
+        Agent::spawn(simulated().args(["--ebpf", "off"]).env("NVML_SIM_TRACE", &trace))?;
+    agent.initialize()?;
+    let calls = |agent: &mut Agent| -> Result<Vec<String>> {
+        fs::write(&trace, "")?;
+        agent.ask("get_gpu_health", &json!({"gpu": 5, "detail": "full"}))?;
+        Ok(fs::read_to_string(&trace)?.lines().map(ToOwned::to_owned).collect())
+    };
+    calls(&mut agent)?;
+    let calls = calls(&mut agent)?;
+    let of = |symbol: &str| calls.iter().filter(|call| *call == symbol).count();
+    // What there is of the GPU and of its link 0, and the counters of its other links.
+    assert_eq!(of("nvmlDeviceGetFieldValues"), 2, "{calls:?}");
+    // But for the names of all GPUs nothing is asked twice.
+    let names = ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetFieldValues"];
+    let once = calls.iter().filter(|call| !names.contains(&call.as_str()));
+    let of_names = ["nvmlDeviceGetUUID", "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetMinorNumber"];
+    for call in once.filter(|call| !of_names.contains(&call.as_str())) {
+        assert!(of(call) == 1 || call.starts_with("nvmlEvent"), "{call} in {calls:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_needs_root_is_said_once_for_all_gpus_and_lowers_no_verdict() -> Result<()> {
     let (_dir, mut agent) = with(
         "profile = \"h100\"\n[all.faults]\nnvmlDeviceGetSramEccErrorStatus = \"NO_PERMISSION\"\n",
@@ -180,7 +222,7 @@ fn what_needs_root_is_said_once_for_all_gpus_and_lowers_no_verdict() -> Result<(
     assert_eq!(about_gpus.len(), 1, "{limits:?}");
     assert!(
         about_gpus[0].starts_with("GPU 0, 1, 2, 3, 4, 5, 6, 7: ")
-            && about_gpus[0].contains("sram_errors")
+            && about_gpus[0].contains("sram (nvmlDeviceGetSramEccErrorStatus")
             && about_gpus[0].contains("needs UID 0"),
         "{limits:?}"
     );

@@ -105,8 +105,10 @@ fn the_answers_of_sixteen_full_gpus_stay_within_their_bound() -> Result<()> {
             format!("pci.address = \"0001:{index:02x}:00.0\"\nidentity.module_id = {}", index + 1);
         format!("[[gpu]]\nindex = {index}\n{place}\n")
     });
-    let sick =
-        "profile = \"h100\"\ngpus = 16\n[all.ecc.volatile]\ndram_uncorrected = 1\n".to_owned();
+    let sick = "profile = \"h100\"\ngpus = 16\n[all]\nrecovery_action = \"gpu_reset\"\nfabric.state = \"in_progress\"\n\
+        ecc = { volatile.dram_uncorrected = 1, pending = false, sram_threshold_exceeded = true }\nnvlink.links.4.state = \"inactive\"\n\
+        throttle.reasons = [\"hw_slowdown\", \"hw_thermal_slowdown\"]\nrow_remap.pending = true\npcie.width = 8\n"
+        .to_owned();
     let content: String = std::iter::once(sick).chain(more).collect();
     std::fs::write(&path, content)?;
     let mut agent = Agent::spawn(simulated().env("NVML_SIM_SCENARIO", &path))?;

@@ -2,19 +2,33 @@
 //!
 //! Arguments: `gpu` (index, PCI address or UUID; all when left out), `detail` (`summary` or `full`: adds the figures read).
 //! The verdict of a GPU is that of its worst finding: `healthy`, `attention`, `degraded`, `failed`, `unreachable`; there
-//! is no score. Findings come from NVML and, where a source of events is live, from what the driver reported since the
-//! agent listens. Full memory, the power cap under load, idle clocks and lifetime error counts are no findings.
+//! is no score. Findings come from NVML, by the rules of `docs/health.md`, which names each threshold with the document it is from,
+//! and, where a source of events is live, from what the driver reported and which processes are stuck in it since the agent
+//! listens. Full memory, the power cap under load, idle clocks and lifetime error counts are no findings.
+//!
+//! Growing counters are judged from the second answer of a process on: `compared_with_seconds_ago` says since when, and the
+//! recorder's sessions have that in common. A figure that could not be read is in `limits`, and lowers no verdict; a GPU of which
+//! none could be read is `unreachable`.
 //!
 //! ```text
-//! degraded: 7 of 8 GPUs healthy
-//! GPU 3  0000:61:00.0  failed
-//!   recovery_action: The driver asks for a recovery action: GPU reset.  → RESET_GPU
-//!     recovery_action = 1. Drain this GPU and reset it (nvidia-smi --gpu-reset -i <index>).
+//! degraded: 6 of 8 GPUs healthy
+//! GPU 3  0000:61:00.0  degraded
+//!   row_remap_pending: A memory row is marked for remapping, which happens at the next GPU reset.  → RESET_GPU
+//!     remapped_rows_correctable = 0, remapped_rows_uncorrectable = 1, remapping_pending = true, remapping_failed = false, memory_banks_without_rows = 0.
+//!     Drain this GPU at the next opportunity and reset it (nvidia-smi --gpu-reset -i <index>).
+//!   ecc_uncorrected: 1 uncorrected ECC error(s) since the driver was loaded.  → WORKFLOW_XID_48
+//!     ecc_uncorrected_volatile = 1, ecc_uncorrected_dram_volatile = 1, sram_uncorrected_parity_volatile = 0, sram_uncorrected_secded_volatile = 0.
+//!     Results computed on this GPU since then are suspect. See analyze_xid_errors for Xid 48, 63, 64, 94 and 95; drain and reset the GPU.
+//! GPU 6  0000:d1:00.0  degraded
+//!   nvlink_down: 1 of 18 NVLinks are down.  → WORKFLOW_NVLINK_ERR
+//!     nvlink_down = 4, nvlink_up = 17.
+//!     See analyze_xid_errors for Xid 74 or 144 to 150 and SXids; reset the GPU, then check the fabric manager's log.
 //! ```
 
 mod answer;
 mod figures;
 mod limits;
+mod size;
 mod stalled;
 
 use std::time::Instant;
@@ -25,7 +39,7 @@ use self::{
 };
 use super::{
     event,
-    select::{self, GpuAndDetail},
+    select::{self, Detail, GpuAndDetail},
 };
 use crate::{
     gpu::{GpuName, health},
@@ -63,9 +77,18 @@ impl Tool for GetGpuHealth {
             gpus.push(GpuHealth::of(&name, read, findings(own), input.detail));
         }
         // What happened to devices that were not asked about is another question.
-        let other_devices = if input.gpu.is_some() { Vec::new() } else { findings(reported) };
+        let mut other_devices = if input.gpu.is_some() { Vec::new() } else { findings(reported) };
         let mut limits = Vec::from_iter(event::unheard(node));
         limits.extend(unread.lines());
+        if input.detail == Detail::Summary {
+            let without = size::shorten(&mut gpus, &mut other_devices);
+            limits.extend(without.first().map(|first| {
+                format!(
+                    "Of {} GPUs from GPU {first} on not everything fits: ask for one by `gpu`.",
+                    without.len()
+                )
+            }));
+        }
         let worst = gpus
             .iter()
             .map(|gpu| gpu.verdict)

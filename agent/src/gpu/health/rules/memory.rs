@@ -34,7 +34,7 @@ fn rows(case: &Case<'_>, raised: Raised) -> Raised {
         .maybe("remapped_rows_uncorrectable", memory.rows_uncorrected)
         .maybe("remapping_pending", memory.rows_pending)
         .maybe("remapping_failed", memory.rows_failed)
-        .maybe("memory_banks_without_spare_rows", memory.spare_rows.map(|rows| rows.none))
+        .maybe("memory_banks_without_rows", memory.spare_rows.map(|rows| rows.none))
 }
 
 /// What Xid 64 says, for as long as the board lives.
@@ -71,8 +71,8 @@ fn spare_rows(case: &Case<'_>) -> Option<Raised> {
             "Plan for a replacement: one more uncorrectable error there makes the remapping fail, which is NVIDIA's criterion for an RMA.",
         );
         raised
-            .with("memory_banks_without_spare_rows", banks.none)
-            .with("memory_banks_with_few", banks.low)
+            .with("memory_banks_without_rows", banks.none)
+            .with("memory_banks_with_few_rows", banks.low)
             .maybe("remapped_rows_uncorrectable", case.now.memory.rows_uncorrected)
     })
 }
@@ -120,8 +120,8 @@ fn repair(case: &Case<'_>) -> Option<Raised> {
         ),
         RESET,
     );
-    let raised = raised.with("channel_repair_pending", repairs.channel_pending);
-    Some(raised.with("tpc_repair_pending", repairs.tpc_pending).action("RESET_GPU"))
+    let raised = raised.with("repair_channel_pending", repairs.channel_pending);
+    Some(raised.with("repair_tpc_pending", repairs.tpc_pending).action("RESET_GPU"))
 }
 
 fn sram(case: &Case<'_>) -> Option<Raised> {

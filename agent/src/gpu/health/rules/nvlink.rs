@@ -106,15 +106,17 @@ fn recovery_failed(case: &Case<'_>) -> Option<Raised> {
     })
 }
 
-/// Links that had to send again or to be brought back, or that see many wrong check sums. DCGM fails a GPU for each.
+/// Links that had to send again or to be brought back, or that see many wrong check sums. DCGM fails a GPU for each that it saw
+/// in the last minute; a reading before may be older, and a single packet that was sent again on some day is no finding.
 fn errors(case: &Case<'_>) -> Option<Raised> {
     let before = case.before?;
     let any = |grown: u64| grown > 0;
+    let one_a_minute = |grown: u64| grown > 0 && grown >= before.ago.as_secs() / 60;
     let many = |grown| {
         before.rate(grown, Duration::from_secs(1)).is_some_and(|rate| rate >= CRC_PER_SECOND)
     };
-    let (replayed, replays) = grown(case, |link| link.replays, any);
-    let (recovered, recoveries) = grown(case, |link| link.recoveries.or(link.recovery_events), any);
+    let (replayed, replays) = grown(case, |link| link.replays, one_a_minute);
+    let (recovered, recoveries) = grown(case, |link| link.recoveries, any);
     let (crc, crc_errors) = grown(case, |link| link.crc_errors, many);
     let mut links = [replayed, recovered, crc].concat();
     links.sort_unstable();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Case, DCGM, NVML, OURS, Raised, Rule};
-use crate::gpu::health::Verdict;
+use crate::gpu::health::{Verdict, vitals::Vitals};
 
 pub const RULES: &[Rule] = &[
     Rule { id: "pcie_width", source: NVML, judge: width },
@@ -36,14 +36,19 @@ fn width(case: &Case<'_>) -> Option<Raised> {
     })
 }
 
-/// A slower generation than possible while the GPU works.
+/// A slower generation than possible while the GPU works; in a virtual machine than there was while it worked.
 fn generation(case: &Case<'_>) -> Option<Raised> {
     let pcie = &case.now.pcie;
-    let load = case.now.gpu_utilization_percent?;
+    let load = case.now.gpu_utilization_percent.filter(|load| *load >= LOAD_PERCENT)?;
     let generation = pcie.link.generation?;
-    let max = pcie.link.generation_max?.min(pcie.generation_max_of_gpu.unwrap_or(u32::MAX));
-    let seen = pcie.virtual_machine != Some(true);
-    (generation < max && load >= LOAD_PERCENT && seen).then(|| {
+    let worked =
+        |vitals: &Vitals| vitals.gpu_utilization_percent.is_some_and(|load| load >= LOAD_PERCENT);
+    let earlier = case.before.map(|before| &before.vitals).filter(|vitals| worked(vitals));
+    let earlier = earlier.and_then(|vitals| vitals.pcie.link.generation);
+    let of_gpu = pcie.generation_max_of_gpu.unwrap_or(u32::MAX);
+    let possible = pcie.link.generation_max.filter(|_| pcie.virtual_machine != Some(true));
+    let max = possible.map(|max| max.min(of_gpu)).max(earlier)?;
+    (generation < max).then(|| {
         let raised = Raised::new(
             Verdict::Attention,
             format!("The PCIe link runs at Gen{generation} under load where Gen{max} is possible."),
@@ -51,7 +56,8 @@ fn generation(case: &Case<'_>) -> Option<Raised> {
         );
         raised
             .with("pcie_generation", generation)
-            .with("pcie_generation_max", max)
+            .maybe("pcie_generation_max", pcie.link.generation_max)
+            .maybe("pcie_generation_before", earlier)
             .with("gpu_utilization_percent", load)
     })
 }

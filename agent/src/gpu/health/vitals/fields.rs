@@ -7,7 +7,7 @@ use super::asker::Asked;
 use crate::gpu::raw::fields::Field;
 
 macro_rules! fields {
-    ($($name:ident = $field:literal, $id:ident, $number:literal;)*) => {
+    ($all:ident: $($name:ident = $field:literal, $id:ident, $number:literal;)*) => {
         $(
             const _: () = assert!(id::$id == $number);
             pub const $name: Asked = Asked {
@@ -16,11 +16,12 @@ macro_rules! fields {
                 call: concat!("nvmlDeviceGetFieldValues(", $number, ")"),
             };
         )*
-        const ALL: &[Asked] = &[$($name),*];
+        const $all: &[Asked] = &[$($name),*];
     };
 }
 
 fields! {
+    OF_GPU:
     ECC_ENABLED = "ecc_enabled", NVML_FI_DEV_ECC_CURRENT, 1;
     ECC_PENDING = "ecc_enabled_after_reset", NVML_FI_DEV_ECC_PENDING, 2;
     ECC_CORRECTED = "ecc_corrected_volatile", NVML_FI_DEV_ECC_SBE_VOL_TOTAL, 3;
@@ -42,6 +43,23 @@ fields! {
     PCIE_NON_FATAL = "pcie_non_fatal_errors", NVML_FI_DEV_PCIE_COUNT_NON_FATAL_ERROR, 179;
     PCIE_FATAL = "pcie_fatal_errors", NVML_FI_DEV_PCIE_COUNT_FATAL_ERROR, 180;
     RECOVERY_ACTION = "recovery_action", NVML_FI_DEV_GET_GPU_RECOVERY_ACTION, 230;
+}
+
+fields! {
+    OF_LINK:
+    LINK_STATE = "nvlinks", NVML_FI_DEV_NVLINK_GET_STATE, 165;
+    // Before Blackwell.
+    LINK_REPLAYS = "nvlink_replays", NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY, 161;
+    LINK_RECOVERIES = "nvlink_recoveries", NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY, 162;
+    LINK_CRC_ERRORS = "nvlink_crc_errors", NVML_FI_DEV_NVLINK_ERROR_DL_CRC, 163;
+    // Blackwell and later.
+    LINK_FAILED_RECOVERIES = "nvlink_failed_recoveries", NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS, 214;
+    LINK_RECOVERY_EVENTS = "nvlink_recoveries", NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS, 215;
+}
+
+/// What is asked of one link.
+pub fn of_link(link: u32) -> impl Iterator<Item = Field> {
+    OF_LINK.iter().map(move |asked| Field { id: asked.id, scope: link })
 }
 
 /// The time that a cause has held the clocks down, in nanoseconds since the driver was loaded. From driver 580.82 on the fields
@@ -96,6 +114,6 @@ pub fn slowdown_times(nvml: &Nvml) -> SlowdownTimes {
 pub fn all(times: SlowdownTimes) -> Vec<Field> {
     let SlowdownTimes { software_thermal, hardware_thermal, power_brake } = times;
     let times = [software_thermal, hardware_thermal, power_brake];
-    let plain = ALL.iter().chain(&times).map(|asked| Field { id: asked.id, scope: 0 });
-    plain.chain(super::nvlink::fields(0)).collect()
+    let plain = OF_GPU.iter().chain(&times).map(|asked| Field { id: asked.id, scope: 0 });
+    plain.chain(of_link(0)).collect()
 }

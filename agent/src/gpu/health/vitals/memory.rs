@@ -45,17 +45,17 @@ impl Memory {
             ecc_uncorrected: r.count(batch, fields::ECC_UNCORRECTED),
             ecc_uncorrected_dram: r.count(batch, fields::ECC_UNCORRECTED_DRAM),
             ecc_uncorrected_ever: r.count(batch, fields::ECC_UNCORRECTED_EVER),
-            sram: r.read("sram_errors", "nvmlDeviceGetSramEccErrorStatus", || raw::sram_errors(d)),
+            sram: r.read("sram", "nvmlDeviceGetSramEccErrorStatus", || raw::sram_errors(d)),
             rows_corrected: r.count(batch, fields::ROWS_CORRECTED),
             rows_uncorrected: r.count(batch, fields::ROWS_UNCORRECTED),
             rows_pending: r.flag(batch, fields::ROWS_PENDING),
             rows_failed: r.flag(batch, fields::ROWS_FAILED),
             spare_rows: r
-                .read("spare_rows", "nvmlDeviceGetRowRemapperHistogram", || raw::spare_rows(d)),
+                .read("memory_banks", "nvmlDeviceGetRowRemapperHistogram", || raw::spare_rows(d)),
             pages_corrected: r.count(batch, fields::PAGES_CORRECTED),
             pages_uncorrected: r.count(batch, fields::PAGES_UNCORRECTED),
             pages_pending: r.flag(batch, fields::PAGES_PENDING),
-            repairs: r.read("repairs", "nvmlDeviceGetRepairStatus", || raw::repairs(d)),
+            repairs: r.read("repair", "nvmlDeviceGetRepairStatus", || raw::repairs(d)),
         }
     }
 }

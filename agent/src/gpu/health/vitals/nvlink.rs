@@ -4,7 +4,7 @@
 //! and of the others only those that it has.
 
 use nvml_wrapper::{Device, error::NvmlError};
-use nvml_wrapper_sys::bindings::{NVML_NVLINK_STATE_INACTIVE, field_id as id};
+use nvml_wrapper_sys::bindings::NVML_NVLINK_STATE_INACTIVE;
 
 use super::{
     asker::{Asked, Asker, Batch},
@@ -35,29 +35,15 @@ pub struct Link {
     pub up: bool,
     /// Before Blackwell.
     pub replays: Option<u64>,
-    pub recoveries: Option<u64>,
     pub crc_errors: Option<u64>,
-    /// Blackwell and later: how often the link was brought back, and how often that failed.
-    pub recovery_events: Option<u64>,
+    /// How often the link was brought back.
+    pub recoveries: Option<u64>,
+    /// How often that failed; Blackwell and later.
     pub failed_recoveries: Option<u64>,
 }
 
-const STATE: u32 = id::NVML_FI_DEV_NVLINK_GET_STATE;
-const COUNTERS: [u32; 5] = [
-    id::NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY,
-    id::NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY,
-    id::NVML_FI_DEV_NVLINK_ERROR_DL_CRC,
-    id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_EVENTS,
-    id::NVML_FI_DEV_NVLINK_COUNT_LINK_RECOVERY_FAILED_EVENTS,
-];
-
 /// More links than any board has.
 const MOST_LINKS: u64 = 128;
-
-/// What is asked of one link.
-pub fn fields(link: u32) -> impl Iterator<Item = Field> {
-    std::iter::once(STATE).chain(COUNTERS).map(move |id| Field { id, scope: link })
-}
 
 impl NvLink {
     pub fn read(d: &Device<'_>, r: &mut Asker<'_>, batch: &mut Batch) -> Self {
@@ -72,45 +58,70 @@ impl NvLink {
 
 fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> Vec<Link> {
     if count == 0 {
+        for counter in [fields::LINK_REPLAYS, CRC_ERRORS, RECOVERIES, FAILED] {
+            r.reader().not_asked(counter.field, counter.call, "the board has no NVLink");
+        }
         return Vec::new();
     }
-    let zero: Vec<_> = fields(0).map(|field| (field.id, first.answer(field))).collect();
+    let zero: Vec<_> = fields::of_link(0).map(|field| (field.id, first.answer(field))).collect();
     let has = |answer: &Result<Value, NvmlError>| !answer.as_ref().is_err_and(is_by_design);
     let known: Vec<u32> =
         zero.iter().filter(|(_, answer)| has(answer)).map(|(id, _)| *id).collect();
     let rest =
         (1..count).flat_map(|link| known.iter().map(move |id| Field { id: *id, scope: link }));
-    let mut batch = r.batch(d, rest.collect());
-    let mut zero = zero.into_iter();
-    let mut links = Vec::new();
-    for number in 0..count {
-        let mut answer = |id| match number {
-            0 => zero.find(|(of, _)| *of == id).map_or(Err(NvmlError::NotSupported), |(_, it)| it),
-            _ => batch.answer(Field { id, scope: number }),
-        };
-        let up = match answer(STATE) {
+    let batch = r.batch(d, rest.collect());
+    let mut answers = Answers { zero, batch };
+    (0..count).filter_map(|number| answers.link(d, r, number)).collect()
+}
+
+const CRC_ERRORS: Asked = fields::LINK_CRC_ERRORS;
+const RECOVERIES: Asked = fields::LINK_RECOVERIES;
+const FAILED: Asked = fields::LINK_FAILED_RECOVERIES;
+
+/// What came back about links: of link 0 with the first call, of the others with the second.
+struct Answers {
+    zero: Vec<(u32, Result<Value, NvmlError>)>,
+    batch: Batch,
+}
+
+impl Answers {
+    fn take(&mut self, asked: Asked, link: u32) -> Result<Value, NvmlError> {
+        if link > 0 {
+            return self.batch.answer(Field { id: asked.id, scope: link });
+        }
+        let place = self.zero.iter().position(|(id, _)| *id == asked.id);
+        place.map_or(Err(NvmlError::NotSupported), |place| self.zero.swap_remove(place).1)
+    }
+
+    fn link(&mut self, d: &Device<'_>, r: &mut Asker<'_>, number: u32) -> Option<Link> {
+        let state = fields::LINK_STATE;
+        let up = match self.take(state, number) {
             Ok(state) => Ok(state.unsigned() != Some(NVML_NVLINK_STATE_INACTIVE.into())),
-            // Drivers that tell it by a function only.
+            // Before Hopper a function tells it.
             Err(error) if is_by_design(&error) => {
                 r.during("nvmlDeviceGetNvLinkState", || d.link_wrapper_for(number).is_active())
             }
             Err(error) => Err(error),
         };
-        let [replays, recoveries, crc_errors, recovery_events, failed_recoveries] =
-            COUNTERS.map(|id| answer(id).ok().and_then(Value::unsigned));
-        if let Some(up) = r.read(LINK.field, LINK.call, || up) {
-            links.push(Link {
-                number,
-                up,
-                replays,
-                recoveries,
-                crc_errors,
-                recovery_events,
-                failed_recoveries,
-            });
-        }
+        let up = r.read(state.field, state.call, || up)?;
+        let mut counter = |asked: Asked, else_: Option<Asked>| {
+            let answer = match (self.take(asked, number), else_) {
+                (Err(error), Some(other)) if is_by_design(&error) => self.take(other, number),
+                (answer, _) => answer,
+            };
+            match answer {
+                // Said once, of link 0.
+                Err(error) if number > 0 && is_by_design(&error) => None,
+                answer => r.read(asked.field, asked.call, || answer).and_then(Value::unsigned),
+            }
+        };
+        Some(Link {
+            number,
+            up,
+            replays: counter(fields::LINK_REPLAYS, None),
+            crc_errors: counter(CRC_ERRORS, None),
+            recoveries: counter(RECOVERIES, Some(fields::LINK_RECOVERY_EVENTS)),
+            failed_recoveries: counter(FAILED, None),
+        })
     }
-    links
 }
-
-const LINK: Asked = Asked { field: "nvlinks", id: STATE, call: "nvmlDeviceGetFieldValues(165)" };

@@ -78,8 +78,8 @@ pub struct FindingAnswer {
     pub summary: String,
     /// What it was judged by.
     pub evidence: Vec<EvidenceAnswer>,
-    /// What to do.
-    pub advice: String,
+    /// What to do; null in a summary where an earlier finding of this id in the answer has it.
+    pub advice: Option<String>,
     /// The action of NVIDIA's Xid catalogue that this follows; null where it names none.
     pub nvidia_action: Option<String>,
 }
@@ -127,12 +127,14 @@ pub fn of_group(group: &Group) -> Option<FindingAnswer> {
         severity: VerdictAnswer::of(verdict),
         summary: format!("The driver reported {kind}{what} {times}: {name}"),
         evidence,
-        advice: action
-            .map_or(
-                "Read the driver's words in `raw`; analyze_xid_errors has the whole picture.",
-                |action| action.plain,
-            )
-            .to_owned(),
+        advice: Some(
+            action
+                .map_or(
+                    "Read the driver's words in `raw`; analyze_xid_errors has the whole picture.",
+                    |action| action.plain,
+                )
+                .to_owned(),
+        ),
         nvidia_action: action.map(|action| action.name.to_owned()),
     })
 }
@@ -179,7 +181,7 @@ impl FindingAnswer {
             severity: VerdictAnswer::of(verdict),
             summary,
             evidence: evidence.collect(),
-            advice: advice.to_owned(),
+            advice: Some(advice.to_owned()),
             nvidia_action: nvidia_action.map(ToOwned::to_owned),
         }
     }
@@ -192,7 +194,7 @@ impl FindingAnswer {
             severity: VerdictAnswer::Unreachable,
             summary: "NVML does not answer for this GPU.".to_owned(),
             evidence: vec![EvidenceAnswer { name: "nvml".to_owned(), value: error.to_string() }],
-            advice: error.remedy(),
+            advice: Some(error.remedy()),
             nvidia_action: None,
         }
     }
@@ -233,14 +235,13 @@ impl Answer for Health {
                 .map_or_else(String::new, |action| format!("  → {action}"));
             let evidence: Vec<_> =
                 finding.evidence.iter().map(|e| format!("{} = {}", e.name, e.value)).collect();
-            let _ = write!(
-                text,
-                "\n  {}: {}{action}\n    {}. {}",
-                finding.id,
-                finding.summary,
-                evidence.join(", "),
-                finding.advice
-            );
+            let _ = write!(text, "\n  {}: {}{action}", finding.id, finding.summary);
+            if !evidence.is_empty() {
+                let _ = write!(text, "\n    {}.", evidence.join(", "));
+            }
+            if let Some(advice) = &finding.advice {
+                let _ = write!(text, "\n    {advice}");
+            }
         };
         for gpu in self.gpus.iter().filter(|gpu| gpu.verdict != VerdictAnswer::Healthy) {
             let address = gpu.pci_address.as_deref().unwrap_or("address unknown");

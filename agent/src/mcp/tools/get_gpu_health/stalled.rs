@@ -53,9 +53,11 @@ fn finding(
             evidence("told", render::time(told)),
             evidence("seconds_inside_when_told", for_.as_secs().to_string()),
         ],
-        advice: "See get_gpu_processes for whose it is and analyze_xid_errors for Xid 119 and 120. The call cannot be cancelled; \
+        advice: Some(
+            "See get_gpu_processes for whose it is and analyze_xid_errors for Xid 119 and 120. The call cannot be cancelled; \
                  a GPU reset or a reboot of the node ends it."
-            .to_owned(),
+                .to_owned(),
+        ),
         nvidia_action: None,
     };
     Some((*pci, finding))

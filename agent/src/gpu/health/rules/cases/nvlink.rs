@@ -23,8 +23,8 @@ fn on_link_4(vitals: &mut Vitals, change: impl Fn(&mut Link)) {
 fn blackwell(vitals: &mut Vitals, events: u64, failed: u64) {
     for link in &mut vitals.nvlink.links {
         let (number, up) = (link.number, link.up);
-        let (recovery_events, failed_recoveries) = (Some(events), Some(failed));
-        *link = Link { number, up, recovery_events, failed_recoveries, ..Link::default() };
+        let (recoveries, failed_recoveries) = (Some(events), Some(failed));
+        *link = Link { number, up, recoveries, failed_recoveries, ..Link::default() };
     }
 }
 
@@ -103,6 +103,13 @@ pub const CASES: &[Case] = &[
         now: |v| on_link_4(v, |link| link.replays = Some(3)),
         before: Some((60, SAME)),
         raises: Some(Degraded),
+        ..CASE
+    },
+    Case {
+        rule: "nvlink_errors",
+        what: "a replay on some day",
+        now: |v| on_link_4(v, |link| link.replays = Some(3)),
+        before: Some((86_400, SAME)),
         ..CASE
     },
     Case {

@@ -51,6 +51,23 @@ pub const CASES: &[Case] = &[
     },
     Case {
         rule: "pcie_generation",
+        what: "in a virtual machine it was faster while it worked",
+        board: Board::T4,
+        now: |v| v.pcie.link.generation = Some(1),
+        before: Some((60, SAME)),
+        raises: Some(Attention),
+        ..CASE
+    },
+    Case {
+        rule: "pcie_generation",
+        what: "in a virtual machine the slot is not seen",
+        board: Board::T4,
+        now: |v| v.pcie.link.generation = Some(2),
+        before: Some((60, |v| v.pcie.link.generation = Some(2))),
+        ..CASE
+    },
+    Case {
+        rule: "pcie_generation",
         what: "work has just begun",
         now: |v| {
             v.pcie.link.generation = Some(1);
