@@ -356,8 +356,8 @@ def load(check, gpu, handle):
         value = instead if isinstance(expected, Absent) and instead is not None else expected
         expected = value if isinstance(value, Absent) else {value}
         check(f"{what} samples", expected, lambda: buffered(handle, kind))
-    check("encoder", whole("encoder"), lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0])
-    check("decoder", whole("decoder"), lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0])
+    check("encoder", percent("encoder"), lambda: nvml.nvmlDeviceGetEncoderUtilization(handle)[0])
+    check("decoder", percent("decoder"), lambda: nvml.nvmlDeviceGetDecoderUtilization(handle)[0])
     check("pstate", get(gpu, "clocks.performance_state"), lambda: nvml.nvmlDeviceGetPerformanceState(handle))
     domains = {
         "graphics": nvml.NVML_CLOCK_GRAPHICS,
@@ -825,8 +825,9 @@ def compare(path):
     comparison = Comparison(path.name)
     os.environ["NVML_SIM_SCENARIO"] = str(path)
     node = merge(profile["node"], scenario.get("node", {}))
-    if "init_error" in node:
-        comparison.same("init", Absent(error_number(node["init_error"])), nvml.nvmlInit)
+    refusal = node.get("init_error", node.get("faults", {}).get("*"))
+    if refusal:
+        comparison.same("init", Absent(error_number(refusal)), nvml.nvmlInit)
         return comparison
     nvml.nvmlInit()
     same = comparison.same
@@ -854,6 +855,12 @@ def compare(path):
             check("handle", lost, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
             continue
         handle = handles[index] = nvml.nvmlDeviceGetHandleByIndex(index)
+        if "faults" in gpu:
+            refused = Absent(error_number(gpu["faults"]["*"]))
+            check("name", gpu["identity"]["name"], lambda: nvml.nvmlDeviceGetName(handle))
+            check("power", refused, lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+            handles.pop(index)
+            continue
         gpus[index] = gpu
         identity(check, gpu, index, handle)
         memory(check, gpu, handle)

@@ -65,7 +65,8 @@ impl Node {
         };
         stray(&driver.faults, Subject::Node, "[node]")?;
         for (index, gpu) in (0_u32..).zip(&mut gpus) {
-            (gpu.index, gpu.place) = (index, index);
+            gpu.place = index;
+            gpu.sit(index);
             let (device, identity) = (gpu.pci.device_id, &mut gpu.identity);
             if identity.uuid.is_empty() {
                 identity.uuid = format!("GPU-{device:08x}-0000-4000-8000-{index:012x}");
@@ -75,7 +76,7 @@ impl Node {
             identity.minor.get_or_insert(index);
             let (identity, pci) = (&gpu.identity, &gpu.pci);
             for frame in &mut gpu.frames {
-                (frame.index, frame.identity, frame.pci) = (index, identity.clone(), pci.clone());
+                (frame.identity, frame.pci) = (identity.clone(), pci.clone());
             }
         }
         let (mut addresses, mut uuids) = (BTreeSet::new(), BTreeSet::new());
@@ -118,7 +119,7 @@ impl Node {
         }
         gpus.retain(|gpu| !gpu.removed);
         for (index, gpu) in (0_u32..).zip(&mut gpus) {
-            gpu.index = index;
+            gpu.sit(index);
         }
         Ok(Self { driver, gpus, events })
     }
@@ -133,7 +134,11 @@ impl Node {
             .gpus
             .iter()
             .map(|old| match read.iter().position(|gpu| gpu.place == old.place) {
-                Some(position) => Gpu { index: old.index, ..read.swap_remove(position) },
+                Some(position) => {
+                    let mut gpu = read.swap_remove(position);
+                    gpu.sit(old.index);
+                    gpu
+                }
                 None => Gpu { lost: true, ..old.clone() },
             })
             .collect();
@@ -259,6 +264,15 @@ mod tests {
         assert_eq!(open.gpus, whole.gpus);
         let fewer = node("profile = 'h100'\ngpus = 1").unwrap().after(&open);
         assert_eq!(uuids(&fewer), [(0, 0, false), (1, 1, true), (2, 2, true)]);
+    }
+
+    #[test]
+    fn what_a_gpu_is_by_turns_has_its_place_and_index() {
+        let text = "profile = 'h100'\n[all]\nframes = [{ power.usage_mw = 1 }]\n[[gpu]]\nindex = 0\nremoved = true";
+        let node = node(text).unwrap();
+        let whole = |gpu: &Gpu| (gpu.index, gpu.place, gpu.now().index, gpu.now().place);
+        assert_eq!(whole(&node.gpus[2]), (2, 3, 2, 3));
+        assert_eq!(node.gpus[2].now().power.usage_mw.get(), Ok(1));
     }
 
     #[test]

@@ -106,6 +106,14 @@ fn second() -> u64 {
 const MILLISECOND_US: u64 = 1000;
 
 impl Gpu {
+    /// Takes its index, in all that it is by turns.
+    pub fn sit(&mut self, index: u32) {
+        self.index = index;
+        for frame in &mut self.frames {
+            (frame.index, frame.place) = (index, self.place);
+        }
+    }
+
     /// What it is at a time, in microseconds since 1970: one frame after the other, each for `frame_ms`, and then from the
     /// first on again.
     #[must_use]
