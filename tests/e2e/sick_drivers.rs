@@ -1,10 +1,10 @@
 //! Drivers that hang, are slow, are unloaded or upgraded, and GPUs that go, while a session is open: what is well answers,
 //! what is not is named, and it is picked up again when it is well.
 
-use std::time::Instant;
+use std::{fs, process::Command, time::Instant};
 
 use anyhow::Result;
-use e2e::{Changing, PATIENCE, text};
+use e2e::{Agent, Changing, PATIENCE, agent_path, run, simulator, text};
 use serde_json::{Value, json};
 
 /// Asks until the answer is as it should be: the simulator sees a change some time after it was written.
@@ -150,5 +150,56 @@ fn a_gpu_that_falls_off_the_bus_keeps_its_events_when_nvml_has_forgotten_it() ->
     assert!(others.to_string().contains("0000:c3:00.0"), "{others}");
     let events = node.agent.ask("analyze_xid_errors", &json!({"gpu": "0000:c3:00.0"}))?;
     assert_eq!(events["event_count"], 1, "{events}");
+    Ok(())
+}
+
+#[test]
+fn a_gpu_that_the_driver_has_and_nvml_does_not_tell_of_is_missed() -> Result<()> {
+    const NAME: &str =
+        "sick_drivers::a_gpu_that_the_driver_has_and_nvml_does_not_tell_of_is_missed";
+    // The driver lists three GPUs, of which NVML tells of one, and this container has the files of two.
+    let node = tempfile::tempdir()?;
+    for (minor, address) in ["0000:1b:00.0", "0000:43:00.0", "0000:52:00.0"].iter().enumerate() {
+        let folder = node.path().join("proc/driver/nvidia/gpus").join(address);
+        fs::create_dir_all(&folder)?;
+        let text = format!("Model: \t\t NVIDIA H100 80GB HBM3\nDevice Minor: \t {minor}\n");
+        fs::write(folder.join("information"), text)?;
+    }
+    fs::write(node.path().join("scenario.toml"), "profile = \"h100\"\ngpus = 1\n")?;
+    let dev = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && \
+               mknod /dev/nvidia0 c 195 0 && mknod /dev/nvidia1 c 195 1";
+    let private = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]);
+        command
+    };
+    if run(&mut private(dev)).map_or(true, |exit| exit.code != Some(0)) {
+        crate::skip(NAME, "needs root, unshare and mknod");
+        return Ok(());
+    }
+    let mut command = private(&format!("{dev} && exec \"$@\""));
+    command.arg("sh").arg(agent_path()).args(["--ebpf", "off", "--nvml-mode", "simulated"]);
+    command.arg("--nvml-library").arg(simulator()).arg("--host-root").arg(node.path());
+    let mut agent = Agent::spawn(
+        command
+            .env("NVML_SIM_SCENARIO", node.path().join("scenario.toml"))
+            .env("AGENT_KERNEL_LOG", "off"),
+    )?;
+    agent.initialize()?;
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    let missing = &health["other_devices"];
+    assert_eq!(missing.as_array().map(Vec::len), Some(1), "{health}");
+    assert_eq!(missing[0]["id"], "gpu_missing");
+    assert!(missing.to_string().contains("0000:43:00.0"), "{missing}");
+    assert_eq!(health["verdict"], "unreachable");
+    let not_given = |limit: &Value| {
+        limit
+            .as_str()
+            .is_some_and(|limit| limit.contains("0000:52:00.0") && limit.contains("not given"))
+    };
+    assert!(
+        health["limits"].as_array().is_some_and(|limits| limits.iter().any(not_given)),
+        "{health}"
+    );
     Ok(())
 }

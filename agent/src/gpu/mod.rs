@@ -4,13 +4,15 @@
 //! - [`worker`] owns NVML on threads of its own, one for each GPU, and answers with a deadline ([`lane`]), because a sick
 //!   driver hangs in calls.
 //! - [`reading`] reads one value and remembers why it is absent when it is.
-//! - [`events`] hears Xids by NVML's event set.
+//! - [`events`] hears Xids by NVML's event set; [`bus`] is what the driver has and NVML does not tell of, [`device_files`] what
+//!   keeps NVML from being asked.
 //! - [`sample`] is one reading of what moves, for the timeline.
 //! - [`inventory`], [`health`], [`processes`] and [`topology`] are the views, [`pcie`] is part of the first two; [`raw`] holds
 //!   the calls nvml-wrapper does not wrap. [`kernel_module`] is what the driver's module says of itself.
 //!
 //! Nothing here knows MCP, eBPF or JSON.
 
+pub mod bus;
 mod device_files;
 pub mod events;
 pub mod health;

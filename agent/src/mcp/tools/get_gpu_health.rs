@@ -28,6 +28,7 @@
 mod answer;
 mod figures;
 mod limits;
+mod missing;
 mod size;
 mod stalled;
 
@@ -42,7 +43,7 @@ use super::{
     select::{self, Detail, GpuAndDetail},
 };
 use crate::{
-    gpu::{GpuName, health},
+    gpu::{GpuName, bus::Untold, health},
     mcp::tool::{Call, Refusal, Tool},
     node::Node,
     xid::PciAddress,
@@ -63,7 +64,11 @@ impl Tool for GetGpuHealth {
     async fn call(node: &Node, input: GpuAndDetail, _: &Call) -> Result<Health, Refusal> {
         let names = select::gpus(node, input.gpu.as_ref()).await?;
         node.sources.settled().await;
+        // What happened to devices that were not asked about is another question.
+        let all = input.gpu.is_none();
+        let untold = if all { missing::untold(node, &names).await } else { Untold::default() };
         let mut reported = reported(node);
+        reported.extend(untold.missing.iter().map(missing::finding));
         let (mut gpus, mut unread) = (Vec::new(), Unread::default());
         for (name, read) in node.gpu.ask_each(names, health::vitals).await {
             let read = read.map(|vitals| {
@@ -76,10 +81,10 @@ impl Tool for GetGpuHealth {
             reported = rest;
             gpus.push(GpuHealth::of(&name, read, findings(own), input.detail));
         }
-        // What happened to devices that were not asked about is another question.
-        let mut other_devices = if input.gpu.is_some() { Vec::new() } else { findings(reported) };
+        let mut other_devices = if all { findings(reported) } else { Vec::new() };
         let mut limits = Vec::from_iter(event::unheard(node));
         limits.extend(unread.lines());
+        limits.extend(missing::limit(&untold.not_given));
         if input.detail == Detail::Summary {
             let without = size::shorten(&mut gpus, &mut other_devices);
             limits.extend(without.first().map(|first| {

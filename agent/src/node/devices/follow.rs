@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +16,7 @@ use crate::{
         Access, Report, Source,
         limit::{Admit, Key},
     },
+    gpu::bus,
     kernel::{
         Buffer,
         devices::{Acted, DeviceTracer, Majors, Maps, Told, majors},
@@ -25,7 +25,6 @@ use crate::{
     },
     node::Node,
     pods::{allocation, kubelet},
-    xid::PciAddress,
 };
 
 /// How often it is looked whether the driver is there.
@@ -204,8 +203,9 @@ impl Node {
     async fn find_gpus(&self) {
         loop {
             let root = self.devices.root.clone();
-            let mut gpus =
-                tokio::task::spawn_blocking(move || gpus_of_proc(&root)).await.unwrap_or_default();
+            let listed = tokio::task::spawn_blocking(move || bus::listed(&root)).await;
+            let listed = listed.unwrap_or_default().into_iter();
+            let mut gpus: BTreeMap<_, _> = listed.map(|gpu| (gpu.minor, gpu.pci)).collect();
             if self.devices.state().gpus.is_empty() {
                 self.devices.state().gpus.clone_from(&gpus);
             }
@@ -218,20 +218,6 @@ impl Node {
             sleep(LOOK).await;
         }
     }
-}
-
-/// `/proc/driver/nvidia/gpus/0000:3b:00.0/information`, which has a line `Device Minor: 0`.
-fn gpus_of_proc(root: &Path) -> BTreeMap<u32, PciAddress> {
-    let Ok(folder) = std::fs::read_dir(root.join("proc/driver/nvidia/gpus")) else {
-        return BTreeMap::new();
-    };
-    let gpu = |entry: std::fs::DirEntry| {
-        let pci = PciAddress::parse(entry.file_name().as_encoded_bytes())?;
-        let text = std::fs::read_to_string(entry.path().join("information")).ok()?;
-        let minor = text.lines().find_map(|line| line.strip_prefix("Device Minor:"))?;
-        Some((minor.trim().parse().ok()?, pci))
-    };
-    folder.filter_map(Result::ok).filter_map(gpu).collect()
 }
 
 /// From `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (…)`: the first number with a dot.

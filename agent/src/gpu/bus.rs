@@ -1,0 +1,93 @@
+//! GPUs that the driver has and NVML does not tell of: what a node that has lost one still knows of it.
+//!
+//! A GPU that fell off the bus is forgotten when the driver is loaded again, and one that does not start is never counted:
+//! NVML then has one GPU fewer and no error. The driver's own list, `/proc/driver/nvidia/gpus`, has every function that it
+//! is bound to. One whose device file is not in this container was not given to it, which is no fault.
+
+use std::{fs, path::Path};
+
+use super::{GpuName, pci_address};
+use crate::xid::PciAddress;
+
+/// Where the driver lists its GPUs, below the root of the node's file system.
+const LISTED: &str = "proc/driver/nvidia/gpus";
+
+/// A GPU as the driver's kernel module lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub pci: PciAddress,
+    /// The N of `/dev/nvidiaN`.
+    pub minor: u32,
+    /// Where the driver knows it.
+    pub model: Option<String>,
+}
+
+/// The driver's own list. A sick driver may keep whoever reads it waiting: for a thread that may.
+#[must_use]
+pub fn listed(root: &Path) -> Vec<Listed> {
+    let entries = fs::read_dir(root.join(LISTED)).into_iter().flatten().filter_map(Result::ok);
+    let mut listed: Vec<_> = entries
+        .filter_map(|entry| read(pci_address(entry.file_name().to_str()?)?, &entry.path()))
+        .collect();
+    listed.sort_by_key(|gpu| gpu.pci);
+    listed
+}
+
+/// `0000:3b:00.0/information`, which has lines `Model: \t\t NVIDIA H100` and `Device Minor: \t 0`.
+fn read(pci: PciAddress, folder: &Path) -> Option<Listed> {
+    let text = fs::read_to_string(folder.join("information")).ok()?;
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(value.trim().to_owned())
+    };
+    let model = field("Model").filter(|model| !model.is_empty() && model != "Unknown");
+    Some(Listed { pci, minor: field("Device Minor")?.parse().ok()?, model })
+}
+
+/// What NVML does not tell of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// Their device files are there, so that NVML should.
+    pub missing: Vec<Listed>,
+    /// Their device files are not in this container.
+    pub not_given: Vec<Listed>,
+}
+
+/// Of the driver's list, the GPUs that NVML does not tell of.
+#[must_use]
+pub fn untold(listed: Vec<Listed>, dev: &Path, told: &[GpuName]) -> Untold {
+    let is_told = |gpu: &Listed| told.iter().any(|name| name.pci == Some(gpu.pci));
+    let is_given = |gpu: &Listed| dev.join(format!("nvidia{}", gpu.minor)).exists();
+    let untold = listed.into_iter().filter(|gpu| !is_told(gpu));
+    let (missing, not_given) = untold.partition(is_given);
+    Untold { missing, not_given }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_that_nvml_does_not_tell_of_is_one_that_is_gone_or_was_not_given() {
+        let node = tempfile::tempdir().unwrap();
+        let dev = tempfile::tempdir().unwrap();
+        for (minor, address) in ["0000:1b:00.0", "0000:43:00.0", "0000:52:00.0"].iter().enumerate()
+        {
+            let folder = node.path().join(LISTED).join(address);
+            fs::create_dir_all(&folder).unwrap();
+            let text = format!(
+                "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 18\nBus Location: \t {address}\nDevice Minor: \t {minor}\n"
+            );
+            fs::write(folder.join("information"), text).unwrap();
+        }
+        fs::write(dev.path().join("nvidia1"), "").unwrap();
+        let told = GpuName { pci: pci_address("0000:1b:00.0"), ..GpuName::default() };
+        let of = |minors: &[u32]| -> Vec<_> {
+            listed(node.path()).into_iter().filter(|gpu| minors.contains(&gpu.minor)).collect()
+        };
+        let found = untold(listed(node.path()), dev.path(), &[told]);
+        assert_eq!(found, Untold { missing: of(&[1]), not_given: of(&[2]) });
+        assert_eq!(found.missing[0].model.as_deref(), Some("NVIDIA H100 80GB HBM3"));
+        assert_eq!(listed(dev.path()), []);
+    }
+}
