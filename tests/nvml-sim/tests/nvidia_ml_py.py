@@ -855,12 +855,6 @@ def compare(path):
             check("handle", lost, lambda: nvml.nvmlDeviceGetHandleByIndex(index))
             continue
         handle = handles[index] = nvml.nvmlDeviceGetHandleByIndex(index)
-        if "faults" in gpu:
-            refused = Absent(error_number(gpu["faults"]["*"]))
-            check("name", gpu["identity"]["name"], lambda: nvml.nvmlDeviceGetName(handle))
-            check("power", refused, lambda: nvml.nvmlDeviceGetPowerUsage(handle))
-            handles.pop(index)
-            continue
         gpus[index] = gpu
         identity(check, gpu, index, handle)
         memory(check, gpu, handle)
