@@ -68,6 +68,9 @@ fn a_gpu_whose_calls_hang_is_asked_nothing_more_until_they_are_back() -> Result<
         .map(|gpu| gpu["error"].is_string())
         .collect();
     assert_eq!(errors.iter().filter(|error| **error).count(), 1, "{processes}");
+    let status = ask(&mut node, "get_agent_status")?;
+    let nvml = status["sources"][0]["detail"].as_str().unwrap_or_default();
+    assert!(nvml.contains("; GPU 2: nvmlDevice"), "{nvml}");
     let before = node.calls("nvmlDeviceGetHandleByIndex_v2")?;
     ask(&mut node, "get_gpu_health")?;
     assert_eq!(node.calls("nvmlDeviceGetHandleByIndex_v2")? - before, 7);

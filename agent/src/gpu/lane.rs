@@ -98,6 +98,12 @@ impl Lane {
         Self { jobs, progress }
     }
 
+    /// The call that the thread has been in for longer than `limit`, as the error its callers get.
+    #[must_use]
+    pub fn hung(&self, limit: Duration) -> Option<GpuError> {
+        self.progress.hung(limit)
+    }
+
     /// Has the thread do `work`, for which nobody waits.
     pub fn order(&self, work: impl FnOnce(&Progress) + Send + 'static) {
         let wanted = Wanted(Arc::new(AtomicBool::new(true)));
@@ -111,7 +117,7 @@ impl Lane {
         deadline: Duration,
         work: impl FnOnce(&Progress) -> Result<T, GpuError> + Send + 'static,
     ) -> Result<T, GpuError> {
-        if let Some(hung) = self.progress.hung(deadline) {
+        if let Some(hung) = self.hung(deadline) {
             return Err(hung);
         }
         let (answer, mut wait) = oneshot::channel();

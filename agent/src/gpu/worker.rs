@@ -172,8 +172,19 @@ impl Worker {
         Ok(names)
     }
 
+    /// The GPUs that hang at this moment, by NVML's index, and in what.
+    #[must_use]
+    pub fn hung(&self) -> Vec<(u32, GpuError)> {
+        let lanes = self.lanes();
+        lanes.iter().filter_map(|(index, lane)| Some((*index, lane.hung(self.deadline)?))).collect()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<u32, Lane>> {
+        self.gpus.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lane(&self, index: u32) -> Lane {
-        let mut gpus = self.gpus.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gpus = self.lanes();
         gpus.entry(index).or_insert_with(|| Lane::start(&format!("nvml-gpu{index}"))).clone()
     }
 }

@@ -144,7 +144,12 @@ async fn nvml(node: &Node) -> SourceAnswer {
     let state = match node.gpu.ask(inventory::driver).await {
         Ok(driver) => {
             let version = driver.driver_version.unwrap_or_else(|| "of unknown version".to_owned());
-            State::Live(format!("{}, driver {version}, {} GPUs", driver.library, driver.gpu_count))
+            let mut how =
+                format!("{}, driver {version}, {} GPUs", driver.library, driver.gpu_count);
+            for (index, hung) in node.gpu.hung() {
+                let _ = write!(how, "; GPU {index}: {hung}");
+            }
+            State::Live(how)
         }
         Err(GpuError::Unavailable(Unavailable::Starting)) => State::Starting,
         Err(error) => State::Unavailable { reason: error.to_string(), remedy: error.remedy() },
