@@ -4,7 +4,7 @@
 use std::{fs, process::Command, time::Instant};
 
 use anyhow::Result;
-use e2e::{Agent, Changing, PATIENCE, agent_path, run, simulator, text};
+use e2e::{Agent, Changing, PATIENCE, agent_path, run, simulated, simulator, text};
 use serde_json::{Value, json};
 
 /// Asks until the answer is as it should be: the simulator sees a change some time after it was written.
@@ -108,7 +108,10 @@ fn a_driver_that_is_slow_is_waited_for() -> Result<()> {
 
 #[test]
 fn a_driver_that_is_upgraded_under_the_session_is_said_and_picked_up() -> Result<()> {
-    let mut node = Changing::start("profile = \"h100\"\n[node]\ndriver_version = \"580.95.05\"\n")?;
+    // A wait for events that says all the time that some GPU is lost keeps nothing from being unloaded.
+    let mut node = Changing::start(
+        "profile = \"h100\"\n[node]\ndriver_version = \"580.95.05\"\n[node.faults]\nnvmlEventSetWait_v2 = \"GPU_IS_LOST\"\n",
+    )?;
     assert_eq!(ask(&mut node, "get_gpu_inventory")?["driver_version"], "580.95.05");
     node.becomes(
         "profile = \"h100\"\n[node]\ninit_error = \"LIB_RM_VERSION_MISMATCH\"\n[node.faults]\n\"*\" = \"LIB_RM_VERSION_MISMATCH\"\n",
@@ -204,5 +207,25 @@ fn a_gpu_that_the_driver_has_and_nvml_does_not_tell_of_is_missed() -> Result<()>
         health["limits"].as_array().is_some_and(|limits| limits.iter().any(not_given)),
         "{health}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_file_of_the_driver_that_never_answers_costs_what_stands_in_it() -> Result<()> {
+    let node = tempfile::tempdir()?;
+    let folder = node.path().join("proc/driver/nvidia/gpus/0000:1b:00.0");
+    fs::create_dir_all(&folder)?;
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("information"), 0o600.into())?;
+    let mut agent =
+        Agent::spawn(simulated().args(["--ebpf", "off", "--host-root"]).arg(node.path()))?;
+    agent.initialize()?;
+    // More often than there are threads for what blocks.
+    for _ in 0..10 {
+        assert_eq!(agent.ask("get_gpu_health", &json!({}))?["verdict"], "healthy");
+    }
+    let topology = agent.ask("get_gpu_topology", &json!({}))?;
+    assert_eq!(topology["matrix"].as_array().map(Vec::len), Some(8));
+    agent.close();
+    assert_eq!(agent.wait()?.code(), Some(0));
     Ok(())
 }

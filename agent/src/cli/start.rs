@@ -32,7 +32,6 @@ const NVML_DEADLINE: Duration = Duration::from_secs(5);
 /// Runs `role` on one thread, which does everything that waits; the few calls that block go to threads of their own. Ends the
 /// process with the role's exit code: a thread that is stuck in the driver or in a read of stdin must not keep it alive, as
 /// returning from main would, or dropping the event loop.
-#[expect(clippy::exit, reason = "returning from main would wait for threads that cannot be woken")]
 pub fn run(role: impl Future<Output = Result<u8, Refused>>) -> ! {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
     let code = match &runtime {
@@ -46,8 +45,14 @@ pub fn run(role: impl Future<Output = Result<u8, Refused>>) -> ! {
         say(why);
         code
     });
-    // With the runtime still there.
-    std::process::exit(code.into())
+    leave(code)
+}
+
+/// Ends the process with the runtime still there, and without the destructors of the driver's library, which may wait for a
+/// call that another thread is stuck in. Whatever has to be written has been.
+fn leave(code: u8) -> ! {
+    // SAFETY: it takes a number and does not come back.
+    unsafe { libc::_exit(code.into()) }
 }
 
 /// A node that nothing feeds yet.

@@ -10,7 +10,7 @@ use super::{GpuName, pci_address};
 use crate::xid::PciAddress;
 
 /// Where the driver lists its GPUs, below the root of the node's file system.
-const LISTED: &str = "proc/driver/nvidia/gpus";
+pub const LISTED: &str = "proc/driver/nvidia/gpus";
 
 /// A GPU as the driver's kernel module lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]

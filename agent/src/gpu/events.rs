@@ -14,7 +14,7 @@ use std::{
 use nvml_wrapper::error::NvmlError;
 
 use super::{
-    GpuError, Worker, inventory,
+    GpuError, Unavailable, Worker, inventory,
     raw::{XidEvent, XidEvents},
     reading::reason,
     worker::Session,
@@ -62,6 +62,10 @@ impl Listener {
         let missing = names.into_iter().filter(|name| !heard.contains(&name.index)).collect();
         let listener = Arc::clone(self);
         let register = move |session: &Session<'_>, index| {
+            // The set is of one library, and so has to be the device.
+            if !Arc::ptr_eq(session.loaded, &listener.events.loaded) {
+                return Err(Unavailable::Starting.into());
+            }
             let device = inventory::device(session.nvml, session, index)?;
             let call = "nvmlDeviceRegisterEvents";
             let tag = session.progress.during(call, || listener.events.register(&device));
@@ -81,10 +85,10 @@ impl Listener {
     /// Waits and tells each Xid; returns why it ended. Blocks: for a thread of its own.
     pub fn run(&self, mut tell: impl FnMut(Told)) -> String {
         loop {
+            if self.is_retired() {
+                return "the driver was reloaded or upgraded".to_owned();
+            }
             match self.events.wait(WAIT_MS) {
-                Ok(None) if self.events.loaded.retired.load(Ordering::Relaxed) => {
-                    return "the driver was reloaded or upgraded".to_owned();
-                }
                 Ok(None) => {}
                 Ok(Some(XidEvent { device, code, gpu_instance, compute_instance })) => {
                     let pci = self.lock().get(&device).and_then(|(_, pci)| *pci);
@@ -96,6 +100,29 @@ impl Listener {
                 Err(error) => return format!("nvmlEventSetWait_v2: {}", reason(&error)),
             }
         }
+    }
+
+    /// The library no longer fits its driver, and another is or will be loaded.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.events.loaded.retired.load(Ordering::Relaxed)
+    }
+
+    /// Gives the event set back, when nobody waits any more. That of a library that is to be shut down goes with it, and
+    /// must not keep it.
+    pub async fn end(self: Arc<Self>, gpu: &Worker) {
+        if self.is_retired() {
+            return;
+        }
+        let give_back = move |session: &Session<'_>| {
+            if Arc::ptr_eq(session.loaded, &self.events.loaded) {
+                let freed = session.progress.during("nvmlEventSetFree", || self.events.free());
+                tracing::debug!(?freed, "An event set of NVML has been given back.");
+            }
+            Ok(())
+        };
+        // Where NVML does not answer there is nothing to be given back to.
+        let _ = gpu.ask(give_back).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, (u32, Option<PciAddress>)>> {

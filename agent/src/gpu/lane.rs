@@ -25,6 +25,12 @@ use super::{
 
 /// A driver that answers each call in time can still be too slow for a question of many.
 const SLOWEST: Duration = Duration::from_secs(30);
+/// The call that has the driver initialise a GPU which nobody else has open.
+pub const FIRST: &str = "nvmlDeviceGetHandleByIndex_v2";
+/// Without persistence mode the driver initialises a GPU with its first call, which takes seconds, and some boards half a
+/// minute. So long such a call is waited for; and so long it is not called stuck.
+const STARTING: Duration = Duration::from_secs(10);
+const STARTED: Duration = Duration::from_mins(1);
 
 /// One thread and the way to it. The thread ends when this is dropped and its last call has come back.
 #[derive(Debug, Clone)]
@@ -64,12 +70,22 @@ impl Drop for Waiting {
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<Mutex<State>>);
 
+#[derive(Debug, Clone, Copy)]
+struct Current {
+    call: &'static str,
+    started: Instant,
+    /// It may be the one for which the driver initialises a GPU, or all.
+    first: bool,
+}
+
 /// Why a library is of no use any more, and what to do.
 pub type Broken = (String, String);
 
 #[derive(Debug, Default)]
 struct State {
-    current: Option<(&'static str, Instant)>,
+    current: Option<Current>,
+    /// The GPU has been initialised: its first call came back.
+    begun: bool,
     /// Of the job under way.
     wanted: Option<Wanted>,
     /// Set by a call of the job under way after which the library has to be loaded again: why, and what to do.
@@ -86,9 +102,10 @@ impl Lane {
             for Job { wanted, work } in inbox {
                 // A caller that has given up is not waited for: do not bother the driver for it.
                 if wanted.is() {
-                    *own.lock() = State { wanted: Some(wanted), ..State::default() };
+                    own.begin(Some(wanted));
                     // One that fails has been logged, and its caller told by the answer that does not come.
                     let _ = catch_unwind(AssertUnwindSafe(|| work(&own)));
+                    own.begin(None);
                 }
             }
         });
@@ -165,21 +182,32 @@ impl Progress {
         if !self.lock().is_wanted() {
             return Err(NvmlError::Timeout);
         }
-        let answer = self.note(call, work);
+        let first = call == FIRST && !self.lock().begun;
+        let answer = self.note(call, first, work);
+        if call == FIRST && answer.is_ok() {
+            self.lock().begun = true;
+        }
         if let Err(error) = &answer
             && no_longer_fits(error)
         {
-            self.lock().broken = Some(library::sickness(error));
+            let mut state = self.lock();
+            (state.broken, state.begun) = (Some(library::sickness(error)), false);
         }
         answer
     }
 
-    /// Notes that `call` is being made while `work` runs, whatever it gives.
-    pub fn note<T>(&self, call: &'static str, work: impl FnOnce() -> T) -> T {
-        self.lock().current = Some((call, Instant::now()));
+    /// Notes that `call` is being made while `work` runs, whatever it gives. A `first` one may have the driver start.
+    pub fn note<T>(&self, call: &'static str, first: bool, work: impl FnOnce() -> T) -> T {
+        self.lock().current = Some(Current { call, started: Instant::now(), first });
         let answer = work();
         self.lock().current = None;
         answer
+    }
+
+    /// Between two jobs, and before one.
+    fn begin(&self, wanted: Option<Wanted>) {
+        let mut state = self.lock();
+        *state = State { wanted, begun: state.begun, ..State::default() };
     }
 
     /// Why the library has to be loaded again, where a call of this job has said so.
@@ -190,20 +218,35 @@ impl Progress {
 
     /// The call that has been running for longer than `limit`, as the error its callers get.
     fn hung(&self, limit: Duration) -> Option<GpuError> {
-        let (call, started) = self.lock().current?;
+        let current = self.lock().current?;
+        let Current { call, started, first } = current;
         let for_ = started.elapsed();
+        if for_ < current.limit(limit) {
+            return None;
+        }
+        if first && for_ < STARTED {
+            return Some(GpuError::Starting { call, for_ });
+        }
         let since = SystemTime::now().checked_sub(for_).unwrap_or(SystemTime::UNIX_EPOCH);
-        (for_ >= limit).then_some(GpuError::Hung { call, since, for_ })
+        Some(GpuError::Hung { call, since, for_ })
     }
 
     /// How long to wait until the call under way has lasted for `limit`.
     fn left(&self, limit: Duration) -> Duration {
-        let lasted = self.lock().current.map_or(Duration::ZERO, |(_, started)| started.elapsed());
-        limit.saturating_sub(lasted).max(Duration::from_millis(1))
+        let left =
+            |current: Current| current.limit(limit).saturating_sub(current.started.elapsed());
+        self.lock().current.map_or(limit, left).max(Duration::from_millis(1))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    /// How long the call is waited for, of which others are for `limit`.
+    fn limit(&self, limit: Duration) -> Duration {
+        if self.first { limit.max(STARTING) } else { limit }
     }
 }
 
@@ -260,7 +303,7 @@ mod tests {
             assert_eq!(call, "nvmlDeviceGetTemperature");
         }
         release.send(()).unwrap();
-        while lane.progress.hung(Duration::ZERO).is_some() {
+        while lane.progress.lock().current.is_some() {
             tokio::task::yield_now().await;
         }
         lane.ask(DEADLINE, |progress| made(progress, "nvmlDeviceGetName")).await.unwrap();
@@ -283,11 +326,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_gpu_that_the_driver_initialises_is_waited_for_and_called_stuck_only_later() {
+        let lane = Lane::start("test");
+        let slow = |progress: &Progress| {
+            let initialises = || {
+                std::thread::sleep(DEADLINE * 2);
+                Ok(())
+            };
+            let _ = progress.during(FIRST, initialises);
+            Ok(())
+        };
+        lane.ask(DEADLINE, slow).await.unwrap();
+        let answer = lane.ask(DEADLINE, slow).await;
+        assert!(matches!(answer, Err(GpuError::Hung { call: FIRST, .. })), "{answer:?}");
+    }
+
+    #[tokio::test]
     async fn a_question_that_panics_is_answered_and_so_is_the_next() {
         let lane = Lane::start("test");
-        let panics = |_: &Progress| -> Result<(), GpuError> { panic!("on purpose") };
+        let panics = |progress: &Progress| {
+            let _ =
+                progress.during("nvmlDeviceGetName", || -> Result<(), _> { panic!("on purpose") });
+            Ok(())
+        };
         let answer = lane.ask(DEADLINE, panics).await;
         assert!(matches!(answer, Err(GpuError::Call { .. })), "{answer:?}");
+        std::thread::sleep(DEADLINE);
         lane.ask(DEADLINE, |_| Ok(())).await.unwrap();
     }
 

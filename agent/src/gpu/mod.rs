@@ -51,6 +51,14 @@ pub enum GpuError {
         /// How long it had been in the driver when this answer was given.
         for_: Duration,
     },
+    /// The driver initialises a GPU, or is about to hang. Ask again in a minute.
+    #[error("{call} has not come back for {} s: the driver initialises the GPU, or hangs", for_.as_secs())]
+    Starting {
+        /// What NVML was asked first.
+        call: &'static str,
+        /// How long it had been in the driver when this answer was given.
+        for_: Duration,
+    },
     /// Each call comes back in time, and all of them together do not. Ask for less, or later.
     #[error("NVML has not answered in {} s, though each of its calls comes back", for_.as_secs())]
     Slow {
@@ -83,6 +91,9 @@ impl GpuError {
             Self::Unavailable(unavailable) => unavailable.remedy(),
             Self::Hung { .. } => "Look at analyze_xid_errors for what happened before it (Xid 119 and 120 are a GSP that \
                                   does not answer). The call cannot be cancelled; a GPU reset or a reboot of the node ends it."
+                .to_owned(),
+            Self::Starting { .. } => "Ask again in a minute. Without persistence mode the driver initialises a GPU that nobody has open with the first \
+                                      call, which takes seconds and on some boards half a minute: nvidia-persistenced, or `nvidia-smi -pm 1`, spares that."
                 .to_owned(),
             Self::Slow { .. } => "Ask again for one GPU. A driver that is slow for minutes is about to hang or works on a fault: see \
                                   analyze_xid_errors."

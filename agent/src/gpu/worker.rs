@@ -29,6 +29,8 @@ const LETTING_GO: Duration = Duration::from_millis(events::WAIT_MS as u64 * 3 / 
 #[derive(Debug, Clone)]
 pub struct Worker {
     node: Lane,
+    /// Reads the driver's files, which can keep a reader waiting as a call does.
+    files: Lane,
     gpus: Arc<Mutex<BTreeMap<u32, Lane>>>,
     library: Arc<Library>,
     deadline: Duration,
@@ -67,7 +69,8 @@ impl Worker {
     #[must_use]
     pub fn new(mode: Mode, explicit: Option<PathBuf>, deadline: Duration) -> Self {
         let library = Arc::new(Library { mode, explicit, state: Mutex::default() });
-        let worker = Self { node: Lane::start("nvml"), gpus: Arc::default(), library, deadline };
+        let (node, files) = (Lane::start("nvml"), Lane::start("driver-files"));
+        let worker = Self { node, files, gpus: Arc::default(), library, deadline };
         let first = Arc::clone(&worker.library);
         // The outcome is told to the first caller, who tries again.
         worker.node.order(move |progress| drop(first.load(progress)));
@@ -96,6 +99,16 @@ impl Worker {
         let work =
             move |progress: &Progress| library.answer(&library.load(progress)?, progress, question);
         self.node.ask(self.deadline, work).await
+    }
+
+    /// Reads files that the driver answers for, on a thread of their own: while one keeps it waiting nobody queues behind.
+    pub async fn read_files<T: Send + 'static>(
+        &self,
+        path: &'static str,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, GpuError> {
+        let work = move |progress: &Progress| Ok(progress.note(path, false, read));
+        self.files.ask(self.deadline, work).await
     }
 
     /// Asks about one GPU, by NVML's index.
@@ -150,11 +163,14 @@ impl Worker {
             Err(error) => {
                 // The node's thread may be stuck while GPUs answer.
                 let known: Vec<_> = self.library.lock().names.values().cloned().collect();
-                let hung = matches!(error, GpuError::Hung { .. } | GpuError::Slow { .. });
+                let hung = !matches!(error, GpuError::Unavailable(_) | GpuError::Call { .. });
                 return if hung && !known.is_empty() { Ok(known) } else { Err(error) };
             }
         };
-        let known = self.library.lock().names.clone();
+        let (loaded, known) = {
+            let state = self.library.lock();
+            (state.loaded.clone(), state.names.clone())
+        };
         let name =
             |index| known.get(&index).cloned().unwrap_or(GpuName { index, ..GpuName::default() });
         let names: Vec<_> = (0..count).map(name).collect();
@@ -163,9 +179,14 @@ impl Worker {
         let mut names = names;
         for (GpuName { index, .. }, name) in told {
             if let (Ok(name), Some(place)) = (name, names.get_mut(index as usize)) {
-                if name.pci.is_some() && name.uuid.is_some() {
-                    self.library.lock().names.insert(index, name.clone());
+                let mut state = self.library.lock();
+                // Not a name of GPUs that another library counted.
+                let same =
+                    state.loaded.as_ref().map(Arc::as_ptr) == loaded.as_ref().map(Arc::as_ptr);
+                if same && name.pci.is_some() && name.uuid.is_some() {
+                    state.names.insert(index, name.clone());
                 }
+                drop(state);
                 *place = name;
             }
         }
@@ -197,7 +218,7 @@ impl Library {
         }
         self.shut_down_retired(progress);
         let load = || library::load(self.mode, self.explicit.as_deref());
-        let loaded = Arc::new(progress.note("nvmlInit", load)?);
+        let loaded = Arc::new(progress.note("nvmlInit", true, load)?);
         self.lock().loaded = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -235,7 +256,8 @@ impl Library {
             for library in retired {
                 match Arc::try_unwrap(library) {
                     Ok(Loaded { nvml, .. }) => {
-                        if let Err(error) = progress.note("nvmlShutdown", || nvml.shutdown()) {
+                        if let Err(error) = progress.note("nvmlShutdown", false, || nvml.shutdown())
+                        {
                             tracing::debug!(%error, "NVML that no longer fits its driver does not end well.");
                         }
                     }

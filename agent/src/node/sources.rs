@@ -12,10 +12,7 @@ use tokio::sync::oneshot;
 use super::Node;
 use crate::{
     event::{Origin, Report, Source, What},
-    gpu::{
-        GpuError,
-        events::{Listener, Told},
-    },
+    gpu::events::{Listener, Told},
     kernel::{
         DriverXid, Heard, replay,
         source::{State, heard_counter},
@@ -37,10 +34,12 @@ impl Node {
         tokio::spawn(async move {
             loop {
                 let (reason, remedy) = match Listener::new(&node.gpu).await {
-                    Ok(listener) => match node.listen(Arc::new(listener)).await {
-                        Ok(ended) => (ended, AGAIN_SOON.to_owned()),
-                        Err(error) => (error.to_string(), error.remedy()),
-                    },
+                    Ok(listener) => {
+                        let listener = Arc::new(listener);
+                        let ended = node.listen(Arc::clone(&listener)).await;
+                        listener.end(&node.gpu).await;
+                        (ended, AGAIN_SOON.to_owned())
+                    }
                     Err(error) => (error.to_string(), error.remedy()),
                 };
                 node.sources.set(Source::Nvml, State::Unavailable { reason, remedy });
@@ -51,9 +50,19 @@ impl Node {
 
     /// Listens on a thread of its own, because the wait is in the driver; why it has ended. GPUs that do not let themselves
     /// be registered are asked again.
-    async fn listen(self: &Arc<Self>, listener: Arc<Listener>) -> Result<String, GpuError> {
+    async fn listen(self: &Arc<Self>, listener: Arc<Listener>) -> String {
         let (count, counter) = heard_counter();
-        let mut heard = listener.register(&self.gpu).await?;
+        let mut heard = loop {
+            match listener.register(&self.gpu).await {
+                Ok(heard) => break heard,
+                Err(error) if listener.is_retired() => return error.to_string(),
+                Err(error) => {
+                    let (reason, remedy) = (error.to_string(), error.remedy());
+                    self.sources.set(Source::Nvml, State::Unavailable { reason, remedy });
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        };
         let live = |(heard, of)| {
             let how = format!("Xids of {heard} of {of} GPUs, by number");
             self.sources.live(Source::Nvml, how, Arc::clone(&counter));
@@ -70,11 +79,11 @@ impl Node {
             let _ = tell.send(ended);
         });
         if let Err(error) = thread {
-            return Ok(format!("cannot start a thread: {error}"));
+            return format!("cannot start a thread: {error}");
         }
         loop {
             tokio::select! {
-                ended = &mut told => return Ok(ended.unwrap_or_else(|_| "its thread has ended".to_owned())),
+                ended = &mut told => return ended.unwrap_or_else(|_| "its thread has ended".to_owned()),
                 () = tokio::time::sleep(AGAIN), if heard.0 < heard.1 => {
                     if let Ok(now) = listener.register(&self.gpu).await
                         && now != heard

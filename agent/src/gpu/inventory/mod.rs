@@ -25,7 +25,7 @@ pub use self::{
     place::{Place, Platform},
 };
 use super::{
-    GpuError, GpuName, device_files, pci_address,
+    GpuError, GpuName, device_files, lane, pci_address,
     pcie::PcieLink,
     raw::{self, identity::Confidential},
     reading::{Absent, Reader, reason},
@@ -158,7 +158,7 @@ pub fn device<'n>(
     session: &Session<'_>,
     index: u32,
 ) -> Result<Device<'n>, GpuError> {
-    let call = "nvmlDeviceGetHandleByIndex_v2";
+    let call = lane::FIRST;
     session.progress.during(call, || nvml.device_by_index(index)).map_err(|error| {
         let reason = device_files::refusal(&error)
             .map_or_else(|| reason(&error), |(why, remedy)| format!("{why}. {remedy}"));

@@ -10,7 +10,7 @@ use nvml_wrapper_sys::bindings::{nvmlEventData_t, nvmlEventSet_t, nvmlEventTypeX
 
 use crate::gpu::library::Loaded;
 
-/// NVML's event set, registered for Xids. Never freed: that could hang, and nvmlShutdown takes it along.
+/// NVML's event set, registered for Xids. nvmlShutdown takes it along.
 #[derive(Debug)]
 pub struct XidEvents {
     /// Keeps the library loaded for as long as the set is there.
@@ -18,7 +18,7 @@ pub struct XidEvents {
     set: nvmlEventSet_t,
 }
 
-// SAFETY: the set is a handle that NVML, which is thread-safe, resolves; it is bound to no thread and never freed.
+// SAFETY: the set is a handle that NVML, which is thread-safe, resolves; it is bound to no thread.
 unsafe impl Send for XidEvents {}
 // SAFETY: as above: devices may be registered while another thread waits.
 unsafe impl Sync for XidEvents {}
@@ -52,6 +52,13 @@ impl XidEvents {
         nvml_try(unsafe { call(device.handle(), nvmlEventTypeXidCriticalError.into(), self.set) })?;
         // SAFETY: only its address is taken, to tell devices apart.
         Ok(unsafe { device.handle() }.addr())
+    }
+
+    /// `nvmlEventSetFree`. Nothing may wait on the set any more; waiting again is an error of NVML's.
+    pub fn free(&self) -> Result<(), NvmlError> {
+        let call = nvml_sym(self.loaded.nvml.lib().nvmlEventSetFree.as_ref())?;
+        // SAFETY: the set belongs to this NVML, which knows its sets and refuses one that it does not have.
+        nvml_try(unsafe { call(self.set) })
     }
 
     /// `nvmlEventSetWait_v2`: the next Xid, or `None` when the time is over.

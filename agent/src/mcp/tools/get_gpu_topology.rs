@@ -110,7 +110,8 @@ async fn read(node: &Node) -> Result<Matrix, Refusal> {
     }
     let root: PathBuf = node.devices.root().to_owned();
     let addresses: Vec<PciAddress> = gpus.iter().filter_map(|gpu| gpu.name.pci).collect();
-    let tree = tokio::task::spawn_blocking(move || Tree::read(&root, &addresses)).await;
+    let tree =
+        node.gpu.read_files(topology::tree::DEVICES, move || Tree::read(&root, &addresses)).await;
     let tree = tree.unwrap_or_else(|error| Err(std::io::Error::other(error).into()));
     Ok(Matrix { gpus, tree })
 }

@@ -203,7 +203,7 @@ impl Node {
     async fn find_gpus(&self) {
         loop {
             let root = self.devices.root.clone();
-            let listed = tokio::task::spawn_blocking(move || bus::listed(&root)).await;
+            let listed = self.gpu.read_files(bus::LISTED, move || bus::listed(&root)).await;
             let listed = listed.unwrap_or_default().into_iter();
             let mut gpus: BTreeMap<_, _> = listed.map(|gpu| (gpu.minor, gpu.pci)).collect();
             if self.devices.state().gpus.is_empty() {

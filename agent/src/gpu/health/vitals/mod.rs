@@ -15,7 +15,7 @@ pub use pcie::Pcie;
 pub use thermal::{Fan, Thermal};
 
 use self::asker::Asker;
-use crate::gpu::{GpuError, reading::Absent, worker::Session};
+use crate::gpu::{GpuError, lane, reading::Absent, worker::Session};
 
 /// What was read of one GPU. `None` has its reason in `absent`; a rule that lacks its figure stays silent.
 #[derive(Debug, Clone, Default)]
@@ -37,9 +37,8 @@ pub struct Vitals {
 
 /// Reads one GPU. One that NVML gives no handle to is not an error: why it does not is what health is about.
 pub fn vitals(session: &Session<'_>, index: u32) -> Result<Vitals, GpuError> {
-    const HANDLE: &str = "nvmlDeviceGetHandleByIndex_v2";
     let mut r = Asker::new(session.progress);
-    let Some(d) = r.check("handle", HANDLE, || session.nvml.device_by_index(index)) else {
+    let Some(d) = r.check("handle", lane::FIRST, || session.nvml.device_by_index(index)) else {
         let (said, absent) = r.into_parts();
         return Ok(Vitals { said, absent, ..Vitals::default() });
     };

@@ -188,10 +188,14 @@ impl FindingAnswer {
 
     /// NVML did not answer for this GPU: itself the finding.
     fn unanswered(error: &GpuError) -> Self {
-        let id = if matches!(error, GpuError::Hung { .. }) { "nvml_hangs" } else { "nvml_error" };
+        let (id, severity) = match error {
+            GpuError::Hung { .. } => ("nvml_hangs", VerdictAnswer::Unreachable),
+            GpuError::Starting { .. } => ("nvml_starting", VerdictAnswer::Attention),
+            _ => ("nvml_error", VerdictAnswer::Unreachable),
+        };
         Self {
             id: id.to_owned(),
-            severity: VerdictAnswer::Unreachable,
+            severity,
             summary: "NVML does not answer for this GPU.".to_owned(),
             evidence: vec![EvidenceAnswer { name: "nvml".to_owned(), value: error.to_string() }],
             advice: Some(error.remedy()),

@@ -1,6 +1,6 @@
 //! GPUs that the driver has and NVML does not tell of.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use super::answer::{EvidenceAnswer, FindingAnswer, VerdictAnswer};
 use crate::{
@@ -12,9 +12,6 @@ use crate::{
     xid::PciAddress,
 };
 
-/// The driver's list is a file of a driver that may be sick.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// What NVML should tell of as well, and what this container was not given.
 pub async fn untold(node: &Node, told: &[GpuName]) -> Untold {
     let root = node.devices.root().to_owned();
@@ -23,10 +20,9 @@ pub async fn untold(node: &Node, told: &[GpuName]) -> Untold {
     if simulated || told.iter().any(|name| name.pci.is_none()) {
         return Untold::default();
     }
-    let listed = tokio::task::spawn_blocking(move || bus::listed(&root));
-    match tokio::time::timeout(PATIENCE, listed).await {
-        Ok(Ok(listed)) => bus::untold(listed, Path::new("/dev"), told),
-        _ => Untold::default(),
+    match node.gpu.read_files(bus::LISTED, move || bus::listed(&root)).await {
+        Ok(listed) => bus::untold(listed, Path::new("/dev"), told),
+        Err(_) => Untold::default(),
     }
 }
 
