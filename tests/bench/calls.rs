@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use e2e::{PATIENCE, no_kernel, stand_in};
+use e2e::{PATIENCE, measure::machine, no_kernel, stand_in};
 use serde_json::Value;
 
 /// Rounds of a measurement, and calls of a round: some tens of milliseconds.
@@ -160,21 +160,6 @@ fn sorted(mut figures: Vec<f64>) -> Vec<f64> {
 
 fn middle(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// What it was measured on.
-fn machine() -> Result<String> {
-    let system = rustix::system::uname();
-    let release = system.release().to_string_lossy();
-    let processors = fs::read_to_string("/proc/cpuinfo")?;
-    let model =
-        processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("of no name", |(_, model)| model);
-    let load = fs::read_to_string("/proc/loadavg")?;
-    let load: f64 = load.split(' ').next().context("loadavg")?.parse()?;
-    let noise = if load > 0.5 { ": a noisy shared machine" } else { "" };
-    let count = std::thread::available_parallelism()?;
-    Ok(format!("Linux {release}, {count} processors {model}, load {load} at the start{noise}"))
 }
 
 /// How many attachments to every system call there are without us.

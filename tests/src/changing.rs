@@ -1,10 +1,13 @@
 //! A session on simulated GPUs that change under it.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 
-use crate::{Agent, simulated};
+use crate::{Agent, agent, simulator};
 
 /// The session, and the scenario file that its simulator looks at again.
 #[derive(Debug)]
@@ -17,12 +20,18 @@ pub struct Changing {
 impl Changing {
     /// Opens a session on a node that is as `scenario` says, with every call that the simulator gets written down.
     pub fn start(scenario: &str) -> Result<Self> {
+        Self::start_on(scenario, &simulator())
+    }
+
+    /// The same with a copy of the simulator.
+    pub fn start_on(scenario: &str, library: &Path) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("scenario.toml");
         fs::write(&path, scenario)?;
         let mut agent = Agent::spawn(
-            simulated()
-                .args(["--ebpf", "off"])
+            agent()
+                .args(["--ebpf", "off", "--nvml-mode", "simulated", "--nvml-library"])
+                .arg(library)
                 .env("NVML_SIM_SCENARIO", path)
                 .env("NVML_SIM_TRACE", dir.path().join("trace")),
         )?;

@@ -46,6 +46,21 @@ pub fn processor_time(pid: u32) -> Result<Duration> {
     Ok(spent)
 }
 
+/// What it was measured on.
+pub fn machine() -> Result<String> {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let processors = fs::read_to_string("/proc/cpuinfo")?;
+    let model =
+        processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("of no name", |(_, model)| model);
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let load: f64 = load.split(' ').next().context("loadavg")?.parse()?;
+    let noise = if load > 0.5 { ": a noisy shared machine" } else { "" };
+    let count = std::thread::available_parallelism()?;
+    Ok(format!("Linux {release}, {count} processors {model}, load {load} at the start{noise}"))
+}
+
 /// p50, p90, p99 and the ends, in microseconds, by nearest rank.
 pub fn spread(took: &mut [Duration]) -> String {
     took.sort();

@@ -31,9 +31,13 @@ impl Host {
         Ok(Self(root))
     }
 
+    pub fn root(&self) -> &Path {
+        self.0.path()
+    }
+
     /// A recorder that follows the device and nothing else, a session of it, and how it is followed.
     pub fn recorder(&self) -> Result<(Recorder, Agent, String)> {
-        let root = self.0.path().to_string_lossy();
+        let root = self.root().to_string_lossy();
         let recorder = Recorder::start(&["--ebpf", "on", "--host-root", &root])?;
         let mut session = recorder.session()?;
         let end = Instant::now() + PATIENCE;

@@ -8,6 +8,8 @@
 //! | `idle` | a recorder's processor time over ten minutes and its memory after a million events; as root |
 //! | `calls` | what an ioctl costs more while the agent follows the driver's devices, beside bpftrace and strace; as root |
 //! | `soak` | ten minutes (`--seconds`) of a storm of processes on a device: every call counted, memory; as root |
+//! | `footprint` | the memory of a session and of a recorder with its sessions, on 8 and 16 GPUs; as root |
+//! | `health` | an answer of `get_gpu_health` over the NVML calls it is made of, and beside nvidia-ml-py |
 //! | `sick` | what each NVML tool answers to each fault of a driver, and after how long |
 //! | `timeline` | what it costs a recorder to sample eight GPUs every second |
 //! | `cold-start` | from the start of the process to its first answer, and its peak memory |

@@ -47,6 +47,26 @@ impl<'a> Reader<'a> {
         call: &'static str,
         ask: impl FnOnce() -> Result<T, NvmlError>,
     ) -> Option<T> {
+        let progress = self.progress;
+        self.take(field, call, || progress.during(call, ask))
+    }
+
+    /// Keeps a value that came with those of others in one call, or the reason why `field` has none.
+    pub fn keep<T>(
+        &mut self,
+        field: &'static str,
+        call: &'static str,
+        answer: Result<T, NvmlError>,
+    ) -> Option<T> {
+        self.take(field, call, || answer)
+    }
+
+    fn take<T>(
+        &mut self,
+        field: &'static str,
+        call: &'static str,
+        answer: impl FnOnce() -> Result<T, NvmlError>,
+    ) -> Option<T> {
         if self.lost {
             self.absent.push(Absent {
                 field,
@@ -56,7 +76,7 @@ impl<'a> Reader<'a> {
             });
             return None;
         }
-        match self.progress.during(call, ask) {
+        match answer() {
             Ok(value) => Some(value),
             Err(error) => {
                 self.lost |= matches!(error, NvmlError::GpuLost);

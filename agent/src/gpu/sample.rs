@@ -169,7 +169,7 @@ fn utilization(session: &Session<'_>, d: &Device<'_>, r: &mut Reader<'_>) -> Opt
             None
         }
         answer => {
-            let load = r.read(gpu, UTILIZATION, || answer);
+            let load = r.keep(gpu, UTILIZATION, answer);
             if load.is_none() {
                 r.not_asked(memory, UTILIZATION, "it comes with gpu_utilization_percent");
             }

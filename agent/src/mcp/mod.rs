@@ -11,6 +11,7 @@ pub mod handing;
 pub mod joining;
 mod render;
 mod resources;
+mod schema;
 pub mod socket;
 mod stdio;
 mod tool;

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, future::Future, pin::Pin, sync::Arc};
 
-use super::stdio::Closing;
+use super::{schema, stdio::Closing};
 use crate::{
     gpu::GpuError,
     node::{AccessMode, Node},
@@ -100,9 +100,10 @@ fn describe<T: Tool>() -> Result<Described, String> {
         .destructive(false)
         .idempotent(true)
         .open_world(false);
-    Ok(Described::new(T::NAME, Cow::Borrowed(T::DESCRIPTION), schema_for_input::<T::Input>()?)
+    let input = schema::of_input(&*schema_for_input::<T::Input>()?);
+    Ok(Described::new(T::NAME, Cow::Borrowed(T::DESCRIPTION), input)
         .with_title(T::TITLE)
-        .with_raw_output_schema(schema_for_output::<T::Answer>())
+        .with_raw_output_schema(schema::of_output(&schema_for_output::<T::Answer>()))
         .with_annotations(annotations))
 }
 

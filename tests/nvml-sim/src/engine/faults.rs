@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Fault {
         struct Long {
             code: Option<Code>,
             #[serde(default)]
-            delay_ms: u64,
+            delay_ms: f64,
             #[serde(default)]
             hang: bool,
         }
@@ -97,10 +97,12 @@ impl<'de> Deserialize<'de> for Fault {
             return Ok(Self { code: Some(code), ..Self::default() });
         }
         let Long { code, delay_ms, hang } = Long::deserialize(value).map_err(custom)?;
-        if code.is_none() && delay_ms == 0 && !hang {
+        let delay = Duration::try_from_secs_f64(delay_ms / 1e3)
+            .map_err(|error| serde::de::Error::custom(format_args!("delay_ms: {error}")))?;
+        if code.is_none() && delay.is_zero() && !hang {
             return Err(serde::de::Error::custom("a fault needs a code, delay_ms or hang = true"));
         }
-        Ok(Self { code, delay: Duration::from_millis(delay_ms), hang })
+        Ok(Self { code, delay, hang })
     }
 }
 
@@ -141,9 +143,11 @@ mod tests {
 
     #[test]
     fn a_call_waits_for_its_delay_and_in_a_hang_for_ever() {
-        let faults =
-            faults("a = { delay_ms = 30, code = 'TIMEOUT' }\nb = { hang = true }\nc = 'TIMEOUT'");
+        let faults = faults(
+            "a = { delay_ms = 30, code = 'TIMEOUT' }\nb = { hang = true }\nc = 'TIMEOUT'\nd = { delay_ms = 0.1 }",
+        );
         let wait = |symbol, waited| faults.of(symbol).unwrap().wait(Duration::from_millis(waited));
+        assert_eq!(wait("d", 0), Some(Duration::from_micros(100)));
         assert_eq!(wait("a", 0), Some(Duration::from_millis(30)));
         assert_eq!(wait("a", 20), Some(Duration::from_millis(10)));
         assert_eq!((wait("a", 30), wait("a", 31), wait("c", 0)), (None, None, None));
@@ -152,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_fault_that_does_nothing_is_refused() {
-        assert!(toml::from_str::<Faults>("nvmlDeviceGetName = { delay_ms = 0 }").is_err());
-        assert!(
-            toml::from_str::<Faults>("nvmlDeviceGetName = { hang = true, for_ms = 3 }").is_err()
-        );
+        for fault in ["delay_ms = 0", "delay_ms = -1", "hang = true, for_ms = 3"] {
+            let text = format!("nvmlDeviceGetName = {{ {fault} }}");
+            assert!(toml::from_str::<Faults>(&text).is_err(), "{fault}");
+        }
     }
 }

@@ -103,7 +103,19 @@ impl<'a> Asker<'a> {
         })
     }
 
-    /// Makes a call whose outcome [`read`](Self::read) is given later.
+    /// Keeps what another call brought.
+    pub fn keep<T>(&mut self, asked: Asked, answer: Result<T, NvmlError>) -> Option<T> {
+        if let Err(error) = &answer
+            && !self.reader.is_lost()
+        {
+            self.said.note(error, asked.call);
+        }
+        let value = self.reader.keep(asked.field, asked.call, answer);
+        self.said.answered += u32::from(value.is_some());
+        value
+    }
+
+    /// Makes a call whose outcome [`keep`](Self::keep) is given later.
     pub fn during<T>(
         &self,
         call: &'static str,
@@ -134,7 +146,7 @@ impl<'a> Asker<'a> {
     /// Keeps the value of one field of the batch, or the reason why it has none.
     pub fn take(&mut self, batch: &mut Batch, asked: Asked) -> Option<Value> {
         let answer = batch.answer(Field { id: asked.id, scope: 0 });
-        self.read(asked.field, asked.call, || answer)
+        self.keep(asked, answer)
     }
 
     pub fn count(&mut self, batch: &mut Batch, asked: Asked) -> Option<u64> {

@@ -103,7 +103,7 @@ impl Answers {
             }
             Err(error) => Err(error),
         };
-        let up = r.read(state.field, state.call, || up)?;
+        let up = r.keep(state, up)?;
         let mut counter = |asked: Asked, else_: Option<Asked>| {
             let answer = match (self.take(asked, number), else_) {
                 (Err(error), Some(other)) if is_by_design(&error) => self.take(other, number),
@@ -112,7 +112,7 @@ impl Answers {
             match answer {
                 // Said once, of link 0.
                 Err(error) if number > 0 && is_by_design(&error) => None,
-                answer => r.read(asked.field, asked.call, || answer).and_then(Value::unsigned),
+                answer => r.keep(asked, answer).and_then(Value::unsigned),
             }
         };
         Some(Link {
