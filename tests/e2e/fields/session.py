@@ -39,7 +39,7 @@ class Session:
 
     def pages(self, tool, arguments):
         """Each page of an answer, as what a program reads and what people do."""
-        cursor = None
+        cursor, schema = None, self.tools()[tool]["inputSchema"]
         while True:
             more = {} if cursor is None else {"cursor": cursor}
             result = self.ask("tools/call", {"name": tool, "arguments": {**arguments, **more}})
@@ -49,14 +49,9 @@ class Session:
             page = result["structuredContent"]
             yield page, text
             # That of watch_gpu_events and others is a place in the journal, and no page.
-            cursor = page.get("next_cursor") if "cursor" in self.accepts(tool) else None
+            cursor = page.get("next_cursor") if "cursor" in schema.get("properties", {}) else None
             if cursor is None:
                 return
-
-    def accepts(self, tool):
-        if not hasattr(self, "known"):
-            self.known = self.tools()
-        return self.known[tool]["inputSchema"]["properties"]
 
     def close(self):
         self.process.stdin.close()
