@@ -75,6 +75,9 @@ class Capture:
         for answer in files.values():
             scrub.learn(answer)
         out.mkdir(parents=True, exist_ok=True)
+        # An earlier capture; nothing else that lies there.
+        for old in out.glob("*.json") if (out / "capture.json").exists() else ():
+            old.unlink()
         for name, answer in files.items():
             text = json.dumps(scrub.clean(answer), indent=1, ensure_ascii=False)
             (out / f"{name}.json").write_text(text + "\n")

@@ -2,8 +2,8 @@
 
     python3 hold.py CAPTURE AGENT SIMULATOR [--profile NAME]
 
-CAPTURE is a folder that `capture.py` wrote. The agent reads the simulator on the profile of that product (or NAME's), with as
-many GPUs, and each field of inventory, health and topology that is null in one and not in the other is printed, and each
+CAPTURE is a folder that `capture.py` wrote. The agent reads the simulator on the profile of that product (or NAME's, or what
+the capture's capture.json has as `profile`), with as many GPUs, and each field of inventory, health and topology that is null in one and not in the other is printed, and each
 value that differs and stands still: limits, thresholds, sizes, versions, links. What moves, what a board has been through and
 what is its own (UUID, address, place) is compared for being there alone. Exit 1: something differs.
 """
@@ -126,7 +126,8 @@ def main():
     options = parser.parse_args()
     real = {tool: captured(options.capture, tool) for tool in TOOLS}
     gpus = real["get_gpu_inventory"]["gpus"]
-    profile = options.profile or profile_of(gpus[0]["product"])
+    how = json.loads((options.capture / "capture.json").read_text())
+    profile = options.profile or how.get("profile") or profile_of(gpus[0]["product"])
     found, compared = differences(real, simulated(options.agent, options.simulator, profile, len(gpus)))
     if found:
         print("| tool | field | captured | profile | times |\n| --- | --- | --- | --- | --- |")
