@@ -67,8 +67,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let (agent, seconds) = (built.agent.as_os_str(), args.seconds.to_string());
     let mut steps = Steps::default();
-    let load =
-        Load::start(&mut script("gpu/load.py", &["--seconds".as_ref(), COMPARING.as_ref()]))?;
+    let arguments = ["--seconds".as_ref(), COMPARING.as_ref()];
+    let load = steps.load(&mut script("gpu/load.py", &arguments));
     for table in ["inventory", "health"] {
         let title = format!("each field of {table} against nvidia-ml-py");
         let arguments = [agent, "real".as_ref(), table.as_ref()];
@@ -115,6 +115,17 @@ impl Steps {
         result.is_ok()
     }
 
+    /// The load, if CUDA works; what NVML says can be compared without it.
+    fn load(&mut self, command: &mut Command) -> Option<Load> {
+        ui::step("the load");
+        let load = Load::start(command);
+        if let Err(error) = &load {
+            self.failed += 1;
+            self.closing.push(format!("  the load: FAILED: {error:#}"));
+        }
+        load.ok()
+    }
+
     fn end(self) -> Result<()> {
         ui::line("");
         ui::step("what came of it");
@@ -132,7 +143,6 @@ struct Load(Child);
 impl Load {
     /// Returns when it says that it is at work.
     fn start(command: &mut Command) -> Result<Self> {
-        ui::step("the load");
         let shown = cmd::display(command);
         let child = command.stdout(Stdio::piped()).spawn();
         let mut load = Self(child.with_context(|| format!("cannot start `{shown}`"))?);

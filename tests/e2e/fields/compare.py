@@ -135,7 +135,8 @@ def scenarios(folder):
 
 def read(agent, library, scenario, table, wrong, loosely):
     """One scenario, or the real driver; False where there is no driver. Without `loosely` figures stand still."""
-    os.environ["NVML_SIM_SCENARIO"] = str(scenario)
+    if library != REAL:
+        os.environ["NVML_SIM_SCENARIO"] = str(scenario)
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
