@@ -6,6 +6,7 @@
 mod analyze;
 mod architecture;
 mod bad_input;
+mod captures;
 mod chart;
 mod clients;
 mod decode;

@@ -9,6 +9,7 @@ mod cmd;
 mod demo;
 mod docs;
 mod fuzz;
+mod gpu;
 mod paths;
 mod setup;
 mod summary;
@@ -44,6 +45,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Boot old and new kernels, and have the agent's eBPF at work on each.
     Vm(vm::Args),
+    /// Hold the agent on this machine's own GPUs against NVIDIA's binding, and capture what it answers.
+    Gpu(gpu::Args),
     /// Write docs/tools.md from the manuals in the tools' sources.
     Docs(docs::Args),
     /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test, other kernels.
@@ -69,6 +72,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Bench(args) => bench::run(args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Vm(args) => vm::run(args),
+        Task::Gpu(args) => gpu::run(args),
         Task::Docs(args) => docs::run(args),
         Task::Ci => ci::run(),
     }

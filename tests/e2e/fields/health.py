@@ -3,7 +3,7 @@
 import ctypes
 
 import pynvml as nvml
-from rows import Row, Told
+from rows import Row, Told, between, bits
 
 TOOL = "get_gpu_health"
 ARGUMENTS = {"detail": "full"}
@@ -284,4 +284,30 @@ FIELDS = {
     "gpus[].findings[]": JUDGED,
     **{f"gpus[].findings[].{field}": row for field, row in FINDING.items()},
     **{f"gpus[].figures.{field}": row for field, row in FIGURES.items()},
+}
+
+# What moves while nobody changes anything; counters too.
+MOVING = {
+    "gpus[].figures.clocks_event_reasons": bits,
+    **{
+        f"gpus[].figures.{figure}": between
+        for figure in (
+            "temperature_celsius",
+            "memory_temperature_celsius",
+            "thermal_margin_celsius",
+            "software_thermal_slowdown_ns",
+            "hardware_thermal_slowdown_ns",
+            "power_brake_ns",
+            "fan_percent",
+            "fan_rpm",
+            "gpu_utilization_percent",
+            "ecc_corrected_volatile",
+            "pcie_generation",
+            "pcie_replays",
+            "pcie_correctable_errors",
+            "nvlink_replays",
+            "nvlink_recoveries",
+            "nvlink_crc_errors",
+        )
+    },
 }

@@ -3,7 +3,7 @@
 import ctypes
 
 import pynvml as nvml
-from rows import Row, Told
+from rows import Row, Told, between
 
 TOOL = "get_gpu_inventory"
 ARGUMENTS = {"detail": "full"}
@@ -425,3 +425,26 @@ FIELDS = {
         lambda d: nvml.nvmlDeviceGetAttributes(d).computeInstanceSliceCount,
     ),
 }
+
+# What moves while nobody changes anything.
+MOVING = dict.fromkeys(
+    [
+        "gpus[].memory_used_bytes",
+        "gpus[].temperature_celsius",
+        "gpus[].power_mw",
+        "gpus[].gpu_utilization_percent",
+        "gpus[].detail.memory_free_bytes",
+        "gpus[].detail.bar1_used_bytes",
+        "gpus[].detail.bar1_free_bytes",
+        "gpus[].detail.protected_memory_used_bytes",
+        "gpus[].detail.graphics_clock_mhz",
+        "gpus[].detail.sm_clock_mhz",
+        "gpus[].detail.memory_clock_mhz",
+        "gpus[].detail.video_clock_mhz",
+        "gpus[].detail.memory_utilization_percent",
+        "gpus[].detail.pcie_generation",
+        f"{TREE}.memory_used_bytes",
+        f"{TREE}.memory_free_bytes",
+    ],
+    between,
+)
