@@ -2,12 +2,17 @@
 //!
 //! The tables are in `tests/e2e/fields/`, one a tool. A field that is in an answer's schema and in no table fails.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
-use e2e::{agent_path, python, repository, simulator};
+use e2e::{agent_path, python, repository, scenario, simulator};
 
-fn every_field_is_nvmls(test: &str, table: &str) -> Result<()> {
+/// Of these scenarios, or of all that there are.
+fn every_field_is_nvmls(test: &str, table: &str, scenarios: &[PathBuf]) -> Result<()> {
     if !python().exists() {
         crate::skip(test, "no Python with nvidia-ml-py; `cargo xtask test` makes one");
         return Ok(());
@@ -16,12 +21,19 @@ fn every_field_is_nvmls(test: &str, table: &str) -> Result<()> {
         .arg(repository().join("tests/e2e/fields/compare.py"))
         .args([agent_path(), simulator()])
         .arg(table)
+        .args(scenarios)
         .env("LD_LIBRARY_PATH", simulator().parent().unwrap_or(Path::new(".")))
         // Beside the table there is nothing to be written.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()?;
     let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success(), "{said}");
+    // One that the simulator does not understand is taken for a node without a driver, and left out.
+    for scenario in scenarios {
+        let name = scenario.file_stem().unwrap_or_default().to_string_lossy();
+        assert!(said.contains(&*name), "{name} was not read: {said}");
+    }
     Ok(())
 }
 
@@ -30,10 +42,43 @@ fn every_field_of_the_inventory_is_what_nvidias_binding_reads() -> Result<()> {
     every_field_is_nvmls(
         "fields::every_field_of_the_inventory_is_what_nvidias_binding_reads",
         "inventory",
+        &[],
     )
 }
 
 #[test]
 fn every_figure_of_health_is_what_nvidias_binding_reads() -> Result<()> {
-    every_field_is_nvmls("fields::every_figure_of_health", "health")
+    every_field_is_nvmls("fields::every_figure_of_health", "health", &[])
+}
+
+/// What decides which GPU instances there are, and which compute instances.
+const INSTANCES: [&str; 2] = ["nvmlDeviceGetGpuInstances", "nvmlDeviceGetMigDeviceHandleByIndex"];
+
+#[test]
+fn a_list_of_which_nvml_refuses_to_tell_is_null_and_not_empty() -> Result<()> {
+    let divided = fs::read_to_string(scenario("divided-node.toml"))?;
+    let fans =
+        "profile = \"h100\"\n[all.thermal]\nfans = [{ speed_percent = 4, speed_rpm = 90 }]\n";
+    for (table, other) in
+        [("inventory", "nvmlDeviceGetNvLinkState"), ("health", "nvmlDeviceGetNumFans")]
+    {
+        let folder = tempfile::tempdir()?;
+        let mut scenarios = Vec::new();
+        for code in ["RESET_REQUIRED", "NOT_SUPPORTED"] {
+            for (name, node, refused) in [
+                ("instances", divided.as_str(), &INSTANCES[..]),
+                ("compute-instances", &divided, &INSTANCES[1..]),
+                ("other", fans, &[other]),
+            ] {
+                let faults: Vec<_> =
+                    refused.iter().map(|call| format!("{call} = {code:?}")).collect();
+                let faults = faults.join("\n");
+                let path = folder.path().join(format!("{name}-{code}.toml"));
+                fs::write(&path, format!("{node}\n[all.faults]\n{faults}"))?;
+                scenarios.push(path);
+            }
+        }
+        every_field_is_nvmls("fields::a_list_of_which_nvml_refuses_to_tell", table, &scenarios)?;
+    }
+    Ok(())
 }

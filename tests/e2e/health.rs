@@ -188,6 +188,30 @@ fn a_sick_gpu_has_what_it_has_and_its_neighbours_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_list_is_empty_where_nvml_says_so_and_null_where_it_refuses() -> Result<()> {
+    let lists = ["fan_percent", "fan_rpm", "nvlink_up", "nvlink_down"];
+    let refused = "faults.nvmlDeviceGetFieldValues = \"RESET_REQUIRED\"\n\
+                   faults.nvmlDeviceGetNumFans = \"RESET_REQUIRED\"\n";
+    let null = [json!(null), json!(null), json!(null), json!(null)];
+    let all: Vec<u32> = (0..18).collect();
+    for (board, more, expected) in [
+        // It has no NVLink.
+        ("t4", "faults.nvmlDeviceGetNumFans = \"NOT_SUPPORTED\"", null.clone()),
+        ("h100", refused, null),
+        ("h100", "thermal.fans = []", [json!([]), json!([]), json!(all), json!([])]),
+    ] {
+        let (_dir, mut agent) = with(&format!("profile = {board:?}\ngpus = 1\n[all]\n{more}\n"))?;
+        let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
+        let figures = &health["gpus"][0]["figures"];
+        for (list, expected) in lists.into_iter().zip(expected) {
+            assert_eq!(figures[list], expected, "{board}: {more}: {list}");
+        }
+        assert_eq!(unexplained(figures), Vec::<&str>::new(), "{board}: {more}");
+    }
+    Ok(())
+}
+
+#[test]
 fn one_call_tells_of_all_that_one_call_can() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let trace = dir.path().join("trace");
