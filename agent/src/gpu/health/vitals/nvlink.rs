@@ -113,9 +113,11 @@ impl Answers {
         self.failed |= up.as_ref().is_err_and(|error| !is_by_design(error));
         let up = r.read(state.field, state.call, || up)?;
         let mut counter = |asked: Asked, else_: Option<Asked>| {
-            let answer = match (self.take(asked, number), else_) {
-                (Err(error), Some(other)) if is_by_design(&error) => self.take(other, number),
-                (answer, _) => answer,
+            let (asked, answer) = match (self.take(asked, number), else_) {
+                (Err(error), Some(other)) if is_by_design(&error) => {
+                    (other, self.take(other, number))
+                }
+                (answer, _) => (asked, answer),
             };
             match answer {
                 // Said once, of link 0.
@@ -128,7 +130,8 @@ impl Answers {
             up,
             replays: counter(fields::LINK_REPLAYS, None),
             crc_errors: counter(CRC_ERRORS, None),
-            recoveries: counter(RECOVERIES, Some(fields::LINK_RECOVERY_EVENTS)),
+            // The newer first: Blackwell has both with drivers that have not given the older one up for it.
+            recoveries: counter(fields::LINK_RECOVERY_EVENTS, Some(RECOVERIES)),
             failed_recoveries: counter(FAILED, None),
         })
     }
