@@ -1,5 +1,7 @@
 //! Health through the real binary: no finding on any healthy board, idle or under full load, and of sick ones just what they have.
 
+mod growth;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
