@@ -1,5 +1,7 @@
 //! Health through the real binary: no finding on any healthy board, idle or under full load, and of sick ones just what they have.
 
+mod growth;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
@@ -183,6 +185,30 @@ fn a_sick_gpu_has_what_it_has_and_its_neighbours_nothing() -> Result<()> {
             .map(|(id, severity)| (1, (*id).to_owned(), (*severity).to_owned()))
             .collect();
         assert_eq!(findings(&health), expected, "{board}: {sickness}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_list_is_empty_where_nvml_says_so_and_null_where_it_refuses() -> Result<()> {
+    let lists = ["fan_percent", "fan_rpm", "nvlink_up", "nvlink_down"];
+    let refused = "faults.nvmlDeviceGetFieldValues = \"RESET_REQUIRED\"\n\
+                   faults.nvmlDeviceGetNumFans = \"RESET_REQUIRED\"\n";
+    let null = [json!(null), json!(null), json!(null), json!(null)];
+    let all: Vec<u32> = (0..18).collect();
+    for (board, more, expected) in [
+        // It has no NVLink.
+        ("t4", "faults.nvmlDeviceGetNumFans = \"NOT_SUPPORTED\"", null.clone()),
+        ("h100", refused, null),
+        ("h100", "thermal.fans = []", [json!([]), json!([]), json!(all), json!([])]),
+    ] {
+        let (_dir, mut agent) = with(&format!("profile = {board:?}\ngpus = 1\n[all]\n{more}\n"))?;
+        let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
+        let figures = &health["gpus"][0]["figures"];
+        for (list, expected) in lists.into_iter().zip(expected) {
+            assert_eq!(figures[list], expected, "{board}: {more}: {list}");
+        }
+        assert_eq!(unexplained(figures), Vec::<&str>::new(), "{board}: {more}");
     }
     Ok(())
 }

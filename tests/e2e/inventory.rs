@@ -114,12 +114,19 @@ fn what_the_driver_tells_root_alone_is_missed_and_the_devices_name_their_profile
         let tree = &gpu["detail"]["mig"]["gpu_instances"];
         assert_eq!(tree[0]["placement_start"], Value::Null);
         assert_eq!(tree[0]["compute_instances"][1]["uuid"], SECOND);
-        let (field, words) = match more {
-            "" => ("mig.gpu_instances.placement_start", "needs UID 0"),
-            _ => ("mig.gpu_instances.profile", "ARGUMENT_VERSION_MISMATCH"),
-        };
-        let (why, _) = reason(gpu, field).context("no reason")?;
+        let words = if more.is_empty() { "needs UID 0" } else { "ARGUMENT_VERSION_MISMATCH" };
+        let (why, _) = reason(gpu, "mig.gpu_instances.placement_start").context("no reason")?;
         assert!(why.contains(words), "{why}");
+    }
+    // Where no device tells of one, there may be some all the same.
+    let empty = "profile = \"h100\"\ngpus = 1\n[all.mig]\nenabled = true\npending = true\n";
+    for (faults, profiles) in [("", json!([])), (&faults.replace("gpu.", "all."), Value::Null)] {
+        let mut session = session(&format!("{empty}{faults}"), &[])?;
+        let answer = session.full()?;
+        let gpu = &answer["gpus"][0];
+        assert_eq!(gpu["mig_profiles"], profiles, "{gpu}");
+        assert_eq!(gpu["detail"]["mig"]["gpu_instances"], profiles, "{gpu}");
+        assert_eq!(reason(gpu, "mig_profiles").is_some(), profiles.is_null(), "{gpu}");
     }
     // Nor their names: then slices and memory make it.
     let nameless = "nvmlDeviceGetName = \"FUNCTION_NOT_FOUND\"\n";

@@ -97,6 +97,10 @@ fn the_recorder_knows_how_it_went_and_what_came_between_two_readings() -> Result
         text.contains("power_watts") && text.contains("200 / ") && text.contains('▁'),
         "{text}"
     );
+    // Memory did not move, on any GPU.
+    let still = text.lines().filter(|line| line.starts_with("  memory_used_mib "));
+    let told: Vec<_> = still.filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(told, ["throughout"; 8], "{text}");
     let status = session.ask("get_agent_status", &json!({}))?;
     assert_eq!(status["recorder"]["timeline_gpus"], 8);
     let bytes = status["recorder"]["timeline_bytes"].as_u64().unwrap_or_default();

@@ -421,3 +421,29 @@ fn a_gpu_beside_its_cpu_has_links_to_it() -> Result<()> {
     assert_eq!((&gpu["c2c"], &gpu["gpu_numa_node"]), (&c2c, &json!(2)));
     Ok(())
 }
+
+#[test]
+fn links_of_which_nvml_does_not_tell_are_null_and_no_pair_looks_as_if_it_had_none() -> Result<()> {
+    for (board, faults, of_pair) in [
+        ("h100", "faults.nvmlDeviceGetNvLinkState = \"RESET_REQUIRED\"", None),
+        // It has none, and no fault.
+        ("t4", "", Some("PHB")),
+    ] {
+        let scenario = format!("profile = {board:?}\ngpus = 3\n[[gpu]]\nindex = 1\n{faults}\n");
+        let (_dir, mut agent) = machine("", &scenario)?;
+        let answer = agent.ask("get_gpu_topology", &json!({"detail": "full"}))?;
+        let gpu = &answer["gpus"][1];
+        assert_eq!((&gpu["nvlinks"], &gpu["links"]), (&Value::Null, &Value::Null), "{gpu}");
+        let reason = find(&gpu["absent"], "field", "links")?;
+        assert_eq!(reason["by_design"], faults.is_empty(), "{reason}");
+        for (of, to) in [("GPU0", "GPU1"), ("GPU1", "GPU0")] {
+            let entry = entry(&answer, of, to)?;
+            assert_eq!(entry["relation"].as_str(), of_pair, "{entry}");
+            assert_eq!(entry["reason"].is_string(), of_pair.is_none(), "{entry}");
+        }
+        let others = entry(&answer, "GPU0", "GPU2")?;
+        assert_eq!(others["relation"] == "PHB", of_pair.is_some(), "{others}");
+        assert!(gpu["p2p"].as_array().is_some_and(|pairs| pairs.len() == 2), "{gpu}");
+    }
+    Ok(())
+}

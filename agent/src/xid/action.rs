@@ -68,8 +68,15 @@ impl SeverityRule {
     }
 }
 
+/// When a GPU can be reset: `nvidia-smi` refuses while any process has it open.
+macro_rules! once_closed {
+    () => {
+        "once nothing has it open, monitoring such as this agent's pod and DCGM included"
+    };
+}
+
 macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident, $plain:literal;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident, $plain:expr;)*) => {
         /// NVIDIA's resolution buckets, and the recovery actions of Xid 154 that are not among
         /// them.
         ///
@@ -111,7 +118,7 @@ actions! {
     RestartApp = "RESTART_APP", Error,
         "Restart the application that was hit; the GPU can go on.";
     ResetGpu = "RESET_GPU", Critical,
-        "End all work on the GPU and reset it (nvidia-smi --gpu-reset), or reboot the node.";
+        concat!("End all work on the GPU and reset it (nvidia-smi --gpu-reset) ", once_closed!(), "; or reboot the node.");
     RestartBm = "RESTART_BM", Fatal,
         "Drain the node and reboot it; where that does not help, take its power away.";
     RestartVm = "RESTART_VM", Fatal,
@@ -169,7 +176,7 @@ actions! {
     DrainP2p = "DRAIN_P2P", Error,
         "End all work that uses this GPU's NVLinks to its peers.";
     DrainAndReset = "DRAIN_AND_RESET", Critical,
-        "Start nothing new on the GPU, let what runs end, then reset it.";
+        concat!("Start nothing new on the GPU, let what runs end, then reset it ", once_closed!(), ".");
     ResetFabric = "RESET_FABRIC", Fatal,
         "Act on the whole NVLink domain: stop its work, then reset GPUs and switches together.";
 }

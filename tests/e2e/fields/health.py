@@ -110,15 +110,25 @@ def fabric(name):
 
 
 def links(device):
-    try:
-        return range(next(fields(device, nvml.NVML_FI_DEV_NVLINK_LINK_COUNT)))
-    except nvml.NVMLError:
-        return range(0)
+    return range(next(fields(device, nvml.NVML_FI_DEV_NVLINK_LINK_COUNT)))
+
+
+def link_states(device):
+    """Of each link; one that the board has switched off for good has none, unless no link has."""
+    found, refusal = {}, None
+    for link in links(device):
+        try:
+            found[link] = nvml.nvmlDeviceGetNvLinkState(device, link)
+        except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound) as error:
+            refusal = error
+    if refusal and not found:
+        raise refusal
+    return found
 
 
 def links_that_are(state):
     """By the call for one link; the agent reads a field for all."""
-    of = lambda device: [link for link in links(device) if nvml.nvmlDeviceGetNvLinkState(device, link) == state]
+    of = lambda device: [link for link, its in link_states(device).items() if its == state]
     return row("nvmlDeviceGetNvLinkState", of)
 
 

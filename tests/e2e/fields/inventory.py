@@ -258,11 +258,7 @@ def of_compute(name, value):
 
 
 def profile_names(device):
-    """None on a board that cannot be divided."""
-    try:
-        instances = gpu_instances(device)
-    except nvml.NVMLError_NotSupported:
-        return []
+    instances = gpu_instances(device)
     return [instances[id][1].name.removeprefix("MIG ") for id in sorted(instances)]
 
 
@@ -307,7 +303,7 @@ FIELDS = {
     "gpus[].power_limit_mw": plain("nvmlDeviceGetEnforcedPowerLimit"),
     "gpus[].gpu_utilization_percent": member("nvmlDeviceGetUtilizationRates", "gpu"),
     "gpus[].mig_enabled": item("nvmlDeviceGetMigMode", 0, kind=bool),
-    "gpus[].mig_profiles": row("nvmlDeviceGetGpuInstances, nvmlDeviceGetGpuInstanceProfileInfo name", lambda d: profile_names(d)),
+    "gpus[].mig_profiles": row("nvmlDeviceGetGpuInstances, nvmlDeviceGetGpuInstanceProfileInfo name", profile_names),
     "gpus[].ecc_enabled": item("nvmlDeviceGetEccMode", 0, kind=bool),
     "gpus[].detail.brand": named("nvmlDeviceGetBrand", BRANDS),
     "gpus[].detail.architecture": named("nvmlDeviceGetArchitecture", ARCHITECTURES),

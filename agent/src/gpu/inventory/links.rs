@@ -49,17 +49,22 @@ fn states(
     count: u32,
 ) -> Option<(u32, u32)> {
     let call = "nvmlDeviceGetNvLinkState";
-    let (mut up, mut down) = (0, 0);
+    let (mut up, mut down, mut refused) = (0, 0, None);
     for link in 0..count {
         match session.progress.during(call, || d.link_wrapper_for(link).is_active()) {
             Ok(true) => up += 1,
             Ok(false) => down += 1,
-            Err(NvmlError::InvalidArg) => {}
-            Err(error) if is_by_design(&error) => {}
+            Err(error) if is_by_design(&error) || matches!(error, NvmlError::InvalidArg) => {
+                refused = Some(error);
+            }
             Err(error) => return r.read("nvlink.up", call, || Err(error)),
         }
     }
-    Some((up, down))
+    match refused {
+        // None that was refused is counted, and this is no count.
+        Some(error) if up + down == 0 => r.read("nvlink.up", call, || Err(error)),
+        _ => Some((up, down)),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,8 +16,8 @@ pub struct Mig {
     /// After the next reset.
     pub pending: Option<bool>,
     pub devices_max: Option<u32>,
-    /// By id. Empty where MIG is off.
-    pub instances: Vec<GpuInstance>,
+    /// By id. Empty where MIG is off; `None` where it is not known whether there are any.
+    pub instances: Option<Vec<GpuInstance>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -29,7 +29,8 @@ pub struct GpuInstance {
     pub start: Option<u32>,
     pub size: Option<u32>,
     pub memory: Memory,
-    pub compute_instances: Vec<ComputeInstance>,
+    /// `None` where it is not known whether there are any.
+    pub compute_instances: Option<Vec<ComputeInstance>>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,32 +60,46 @@ impl Mig {
             pending: Some(mode.pending == 1),
             devices_max: r
                 .read("mig.devices_max", "nvmlDeviceGetMaxMigDeviceCount", || d.mig_device_count()),
-            instances: Vec::new(),
+            instances: Some(Vec::new()),
         };
         if mode.current == 1 {
-            let mut instances = placed(d, r);
-            devices(session, d, r, &mut instances, (mig.devices_max.unwrap_or(0), total));
-            for instance in instances.values().filter(|one| one.compute_instances.is_empty()) {
-                let why = format!("GPU instance {} has no compute instance", instance.id);
+            let mut instances = BTreeMap::new();
+            let placed = placed(session, d, &mut instances);
+            let walked = devices(session, d, r, &mut instances, (mig.devices_max, total));
+            let is_known = placed.is_ok() || !instances.is_empty();
+            if let Err((call, error)) = placed {
+                let field =
+                    if is_known { "mig.gpu_instances.placement" } else { "mig.gpu_instances" };
+                r.read::<()>(field, call, || Err(error));
+            }
+            for instance in instances.values_mut().filter(|it| it.compute_instances.is_none()) {
+                let id = instance.id;
+                let why = if walked {
+                    instance.compute_instances = Some(Vec::new());
+                    format!("GPU instance {id} has no compute instance")
+                } else {
+                    format!("no compute instance of GPU instance {id} is known")
+                };
                 r.not_asked("mig.gpu_instances.memory", "nvmlDeviceGetMemoryInfo_v2", &why);
             }
-            mig.instances = instances.into_values().collect();
+            mig.instances = is_known.then(|| instances.into_values().collect());
         }
         mig
     }
 }
 
-/// The GPU instances with their places, where this process may know them.
-fn placed(d: &Device<'_>, r: &mut Reader<'_>) -> BTreeMap<u32, GpuInstance> {
-    let ask = || raw::mig::mig_profiles(d);
-    let profiles = r.read("mig.gpu_instances.profile", "nvmlDeviceGetGpuInstanceProfileInfoV", ask);
-    let mut instances = BTreeMap::new();
-    for profile in profiles.unwrap_or_default() {
-        let ask = || raw::mig::gpu_instances(d, &profile);
-        let Some(found) = r.read("mig.gpu_instances.placement", "nvmlDeviceGetGpuInstances", ask)
-        else {
-            break;
-        };
+/// Adds the GPU instances with their places, where this process may know them; else the call that was refused.
+fn placed(
+    session: &Session<'_>,
+    d: &Device<'_>,
+    instances: &mut BTreeMap<u32, GpuInstance>,
+) -> Result<(), (&'static str, NvmlError)> {
+    let call = "nvmlDeviceGetGpuInstanceProfileInfoV";
+    let profiles = session.progress.during(call, || raw::mig::mig_profiles(d));
+    for profile in profiles.map_err(|error| (call, error))? {
+        let call = "nvmlDeviceGetGpuInstances";
+        let found = session.progress.during(call, || raw::mig::gpu_instances(d, &profile));
+        let found = found.map_err(|error| (call, error))?;
         let name = profile.name.strip_prefix("MIG ").unwrap_or(&profile.name);
         instances.extend(found.into_iter().map(|found| {
             let raw::mig::GpuInstance { id, profile_id: _, start, size } = found;
@@ -93,25 +108,27 @@ fn placed(d: &Device<'_>, r: &mut Reader<'_>) -> BTreeMap<u32, GpuInstance> {
             (id, GpuInstance { id, profile, start, size, ..GpuInstance::default() })
         }));
     }
-    instances
+    Ok(())
 }
 
-/// Adds the MIG devices, and the GPU instances that only they tell of.
+/// Adds the MIG devices, and the GPU instances that only they tell of. Whether these are all.
 fn devices(
     session: &Session<'_>,
     d: &Device<'_>,
     r: &mut Reader<'_>,
     instances: &mut BTreeMap<u32, GpuInstance>,
-    (most, board_total): (u32, Option<u64>),
-) {
+    (most, board_total): (Option<u32>, Option<u64>),
+) -> bool {
     let call = "nvmlDeviceGetMigDeviceHandleByIndex";
-    for index in 0..most {
+    let mut all = most.is_some();
+    for index in 0..most.unwrap_or(0) {
         let device = match session.progress.during(call, || d.mig_device_by_index(index)) {
             Ok(device) => device,
             // Indices have holes where instances were destroyed.
             Err(NvmlError::NotFound) => continue,
             Err(error) => {
                 r.read::<()>("mig.gpu_instances.compute_instances", call, || Err(error));
+                all = false;
                 break;
             }
         };
@@ -119,6 +136,7 @@ fn devices(
         let Some((gpu_id, id)) =
             r.read("mig.gpu_instances.compute_instances", "nvmlDeviceGetGpuInstanceId", ask)
         else {
+            all = false;
             continue;
         };
         let attributes = r.read(
@@ -139,7 +157,7 @@ fn devices(
                 profile_of(slices, instance.memory.total_bytes?, board_total?)
             });
         }
-        instance.compute_instances.push(ComputeInstance {
+        instance.compute_instances.get_or_insert_default().push(ComputeInstance {
             id,
             index,
             uuid: r.read("mig.gpu_instances.compute_instances.uuid", "nvmlDeviceGetUUID", || {
@@ -149,6 +167,7 @@ fn devices(
             slices: attributes.map(|attributes| attributes.compute_instance_slice_count),
         });
     }
+    all
 }
 
 /// The profile of the GPU instance in the name of a MIG device, which has that of the compute instance:

@@ -96,12 +96,11 @@ const ASLEEP: u64 = 2;
 const VERSION_5: u32 = 7;
 
 /// Reads the links of one GPU: its state and peer link by link, the figures of all in one call.
-pub fn links(d: &Device<'_>, progress: &Progress, r: &mut Reader<'_>) -> Vec<Link> {
+pub fn links(d: &Device<'_>, progress: &Progress, r: &mut Reader<'_>) -> Option<Vec<Link>> {
     let mut links = Vec::new();
     let mut versions = Vec::new();
     if r.is_lost() {
-        r.read::<()>("links", "nvmlDeviceGetNvLinkState", || Err(NvmlError::GpuLost));
-        return links;
+        return r.read("links", "nvmlDeviceGetNvLinkState", || Err(NvmlError::GpuLost));
     }
     for number in 0..MOST {
         let link = d.link_wrapper_for(number);
@@ -110,10 +109,7 @@ pub fn links(d: &Device<'_>, progress: &Progress, r: &mut Reader<'_>) -> Vec<Lin
             // The first number that the board does not have.
             Err(NvmlError::InvalidArg) if number > 0 => break,
             Err(error) if number > 0 && is_by_design(&error) => break,
-            Err(error) => {
-                r.read::<()>("links", "nvmlDeviceGetNvLinkState", || Err(error));
-                break;
-            }
+            Err(error) => return r.read("links", "nvmlDeviceGetNvLinkState", || Err(error)),
         };
         // A link that is down need not know any of this; that is no absence to be told.
         let version = progress.during("nvmlDeviceGetNvLinkVersion", || link.version()).ok();
@@ -138,7 +134,7 @@ pub fn links(d: &Device<'_>, progress: &Progress, r: &mut Reader<'_>) -> Vec<Lin
         let newer = versions.iter().any(|version| *version >= VERSION_5);
         figures(d, r, &mut links, newer);
     }
-    links
+    Some(links)
 }
 
 /// What a field tells of a link.

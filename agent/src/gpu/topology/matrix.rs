@@ -7,7 +7,7 @@ use super::{
     relation::Relation,
     tree::{Device, Tree, TreeAbsent},
 };
-use crate::gpu::{GpuError, GpuName};
+use crate::gpu::{GpuError, GpuName, reading::Absent};
 
 /// What was read of one GPU.
 #[derive(Debug)]
@@ -57,7 +57,21 @@ impl Read {
     /// Its NVLinks, where it has any and answers.
     #[must_use]
     pub fn links(&self) -> &[Link] {
-        self.place.as_ref().map_or(&[], |place| &place.links)
+        self.known_links().unwrap_or_default()
+    }
+
+    /// `None` where NVML does not tell all of them, or the board has none.
+    #[must_use]
+    pub fn known_links(&self) -> Option<&[Link]> {
+        self.place.as_ref().ok()?.links.as_deref()
+    }
+
+    /// Why it may have NVLinks that are not known.
+    fn untold_links(&self) -> Option<String> {
+        let absent = self.place.as_ref().ok()?.absent.iter();
+        let mut failed = absent.filter(|absent| absent.field == "links" && !absent.by_design);
+        let Absent { call, reason, .. } = failed.next()?;
+        Some(format!("GPU {}: {call}: {reason}", self.name.index))
     }
 
     fn links_up(&self, to: PeerKind) -> impl Iterator<Item = &Link> {
@@ -115,6 +129,12 @@ impl Matrix {
             }
         }
         let nvlinks = one.direct_links(other) + one.switched_links().min(other.switched_links());
+        // Without its NVLinks a pair would look as if it had none.
+        if nvlinks == 0
+            && let Some(reason) = one.untold_links().or_else(|| other.untold_links())
+        {
+            return untold(reason);
+        }
         let (relation, reason) = match one.pair(other).map(|pair| &pair.relation) {
             Some(Ok(relation)) => (Some(*relation), None),
             // What NVML does not have the kernel may; what NVML failed to tell is not papered over.

@@ -34,8 +34,8 @@ pub struct Place {
     pub memory_nodes: Option<String>,
     /// The NUMA node that its own memory is, of a GPU that is coherent with its CPU.
     pub own_node: Option<u32>,
-    /// By the links' numbers. Empty where the board has none.
-    pub links: Vec<Link>,
+    /// By the links' numbers. `None` where NVML does not tell all of them: on a board that has none it refuses the first.
+    pub links: Option<Vec<Link>>,
     pub c2c: Option<C2c>,
     pub absent: Vec<Absent>,
 }

@@ -16,13 +16,13 @@
 //!
 //! ```text
 //! failed: 1 incident, 6 events, since 2026-11-22T00:14:38.149812Z.
-//! DRAIN_AND_RESET: Start nothing new on the GPU, let what runs end, then reset it.
+//! DRAIN_AND_RESET: Start nothing new on the GPU, let what runs end, then reset it once nothing has it open, monitoring such as this agent's pod and DCGM included.
 //! critical  0000:52:00.0
 //!   began   2026-11-22T00:14:38.150327Z  0000:52:00.0  Xid 48 ECC found an error that it cannot correct. The data is lost; …
 //!   then    2026-11-22T00:14:38.150330Z  0000:52:00.0  Xid 63: the driver notes the faulty memory for repair
 //!   then    2026-11-22T00:14:38.150332Z  0000:52:00.0  Xid 94: how far the memory error reached
 //!   then    2026-11-22T00:14:38.150333Z  0000:52:00.0  Xid 45 2 times: the driver cleans up the channels that were hit
-//!   do      DRAIN_AND_RESET: Start nothing new on the GPU, let what runs end, then reset it.
+//!   do      DRAIN_AND_RESET: Start nothing new on the GPU, let what runs end, then reset it once nothing has it open, monitoring such as this agent's pod and DCGM included.
 //!   so      an Xid 63 or 64 goes with it: Let running work end, start none, and reset the GPU: the reset activates the …
 //!   line    #1 NVRM: Xid (PCI:0000:52:00): 48, pid='<unknown>', name=<unknown>, An uncorrectable double bit error (DBE) …
 //!   line    #2 NVRM: Xid (PCI:0000:52:00): 63, pid='<unknown>', name=<unknown>, Row Remapper: New row (0x0000000018f31d80) …

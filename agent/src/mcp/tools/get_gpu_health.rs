@@ -15,7 +15,7 @@
 //! GPU 3  0000:61:00.0  degraded
 //!   row_remap_pending: A memory row is marked for remapping, which happens at the next GPU reset.  → RESET_GPU
 //!     remapped_rows_correctable = 0, remapped_rows_uncorrectable = 1, remapping_pending = true, remapping_failed = false, memory_banks_without_rows = 0.
-//!     Drain this GPU at the next opportunity and reset it (nvidia-smi --gpu-reset -i <index>).
+//!     Drain this GPU at the next opportunity and reset it (nvidia-smi --gpu-reset -i <index>) once nothing has it open, monitoring such as this agent's pod and DCGM included.
 //!   ecc_uncorrected: 1 uncorrected ECC error(s) since the driver was loaded.  → WORKFLOW_XID_48
 //!     ecc_uncorrected_volatile = 1, ecc_uncorrected_dram_volatile = 1, sram_uncorrected_parity_volatile = 0, sram_uncorrected_secded_volatile = 0.
 //!     Results computed on this GPU since then are suspect. See analyze_xid_errors for Xid 48, 63, 64, 94 and 95; drain and reset the GPU.

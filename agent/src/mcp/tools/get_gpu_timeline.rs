@@ -13,7 +13,8 @@
 //! of power, utilisation and clocks, and one reading of now: `source: driver_buffers`.
 //!
 //! - `min` and `max` also have what the driver has sampled between two readings; `p95` is of the points' means, so in 15 s a
-//!   short peak is in `max` and not in `p95`. `last` is the newest point.
+//!   short peak is in `max` and not in `p95`. `last` is the newest point. One that did not move is in the text as
+//!   `58 throughout`.
 //! - `power_watts` is `nvmlDeviceGetPowerUsage`: the average of a second on Ampere and later but for GA100 (A100, A30), where
 //!   it is the moment's, as on older boards. The moment's own power and the driver's samples are in `min` and `max`.
 //! - Memory is kept in steps of 8 MiB, power of 0.1 W, utilisation of 0.5 %.

@@ -1,6 +1,6 @@
 //! What the driver says of the whole GPU.
 
-use super::{Case, NVML, OURS, Raised, Rule};
+use super::{Case, NVML, OURS, Raised, Rule, reset_it};
 use crate::gpu::{
     health::{Verdict, vitals::Trouble},
     pcie::PcieLink,
@@ -51,11 +51,7 @@ fn recovery_action(case: &Case<'_>) -> Option<Raised> {
     let number = case.now.recovery_action?;
     let (name, advice, action) = match number {
         0 => return None,
-        1 => (
-            "GPU reset",
-            "Drain this GPU and reset it (nvidia-smi --gpu-reset -i <index>).",
-            "RESET_GPU",
-        ),
+        1 => ("GPU reset", concat!("Drain this GPU and ", reset_it!(), "."), "RESET_GPU"),
         2 => ("node reboot", "Drain the node and reboot it.", "RESTART_BM"),
         3 => (
             "drain P2P",
@@ -64,7 +60,7 @@ fn recovery_action(case: &Case<'_>) -> Option<Raised> {
         ),
         4 => (
             "drain and reset",
-            "Drain the work on this GPU and its peers, then reset it.",
+            concat!("Drain the work on this GPU and its peers, then ", reset_it!(), "."),
             "DRAIN_AND_RESET",
         ),
         5 => (
@@ -94,7 +90,7 @@ fn reset_required(case: &Case<'_>) -> Option<Raised> {
     let raised = Raised::new(
         Verdict::Failed,
         "The GPU wants a reset before it can be used again.",
-        "Drain this GPU and reset it (nvidia-smi --gpu-reset -i <index>); analyze_xid_errors shows what came first.",
+        concat!("Drain this GPU and ", reset_it!(), "; analyze_xid_errors shows what came first."),
     );
     Some(raised.with("NVML_ERROR_RESET_REQUIRED", call).action("RESET_GPU"))
 }

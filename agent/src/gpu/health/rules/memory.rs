@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Case, DCGM, MEMORY_ERRORS, NVML, OURS, Raised, Rule};
+use super::{Case, DCGM, MEMORY_ERRORS, NVML, OURS, Raised, Rule, reset_it};
 use crate::gpu::health::Verdict;
 
 pub const RULES: &[Rule] = &[
@@ -24,8 +24,7 @@ const PAGES_LIMIT: u64 = 60;
 /// Corrected errors a minute that are more than chance. DCGM calls its number provisional, so that it never takes a GPU out of use.
 const CORRECTED_PER_MINUTE: f64 = 10.0;
 
-const RESET: &str =
-    "Drain this GPU at the next opportunity and reset it (nvidia-smi --gpu-reset -i <index>).";
+const RESET: &str = concat!("Drain this GPU at the next opportunity and ", reset_it!(), ".");
 
 fn rows(case: &Case<'_>, raised: Raised) -> Raised {
     let memory = &case.now.memory;
@@ -191,7 +190,7 @@ fn ecc_mode(case: &Case<'_>) -> Option<Raised> {
         let raised = Raised::new(
             Verdict::Attention,
             format!("ECC will be switched {mode} by the next GPU reset."),
-            "If that is wanted, drain this GPU and reset it (nvidia-smi --gpu-reset -i <index>).",
+            concat!("If that is wanted, drain this GPU and ", reset_it!(), "."),
         );
         raised.with("ecc_enabled", now).with("ecc_enabled_after_reset", then)
     })

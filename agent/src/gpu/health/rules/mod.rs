@@ -54,6 +54,14 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     [driver::RULES, memory::RULES, thermal::RULES, pcie::RULES, nvlink::RULES].into_iter().flatten()
 }
 
+/// How a GPU is reset, in an advice. `nvidia-smi` refuses while any process has it open.
+macro_rules! reset_it {
+    () => {
+        "reset it (nvidia-smi --gpu-reset -i <index>) once nothing has it open, monitoring such as this agent's pod and DCGM included"
+    };
+}
+use reset_it;
+
 /// Every finding about one GPU.
 #[must_use]
 pub fn findings(now: &Vitals, before: Option<&Before>) -> Vec<Finding> {

@@ -150,7 +150,7 @@ fn memory_margin(case: &Case<'_>) -> Option<Raised> {
 
 /// A fan that is to turn and does not. One that is not to turn is quiet on purpose.
 fn fan(case: &Case<'_>) -> Option<Raised> {
-    let mut fans = (0_usize..).zip(&case.now.thermal.fans);
+    let mut fans = (0_usize..).zip(case.now.thermal.fans.iter().flatten());
     let stopped = |percent, rpm| percent > 0 && rpm == 0;
     let (number, fan) = fans
         .find(|(_, fan)| fan.intended_percent.zip(fan.rpm).is_some_and(|(p, r)| stopped(p, r)))?;

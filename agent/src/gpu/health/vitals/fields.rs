@@ -32,7 +32,7 @@ fields! {
     PAGES_UNCORRECTED = "retired_pages_double_bit", NVML_FI_DEV_RETIRED_DBE, 30;
     PAGES_PENDING = "retired_pages_pending", NVML_FI_DEV_RETIRED_PENDING, 31;
     MEMORY_CELSIUS = "memory_temperature_celsius", NVML_FI_DEV_MEMORY_TEMP, 82;
-    LINKS = "nvlink_count", NVML_FI_DEV_NVLINK_LINK_COUNT, 91;
+    LINKS = "nvlink", NVML_FI_DEV_NVLINK_LINK_COUNT, 91;
     REPLAYS = "pcie_replays", NVML_FI_DEV_PCIE_REPLAY_COUNTER, 94;
     ROWS_CORRECTED = "remapped_rows_correctable", NVML_FI_DEV_REMAPPED_COR, 142;
     ROWS_UNCORRECTED = "remapped_rows_uncorrectable", NVML_FI_DEV_REMAPPED_UNC, 143;
@@ -47,7 +47,7 @@ fields! {
 
 fields! {
     OF_LINK:
-    LINK_STATE = "nvlinks", NVML_FI_DEV_NVLINK_GET_STATE, 165;
+    LINK_STATE = "nvlink", NVML_FI_DEV_NVLINK_GET_STATE, 165;
     // Before Blackwell.
     LINK_REPLAYS = "nvlink_replays", NVML_FI_DEV_NVLINK_ERROR_DL_REPLAY, 161;
     LINK_RECOVERIES = "nvlink_recoveries", NVML_FI_DEV_NVLINK_ERROR_DL_RECOVERY, 162;

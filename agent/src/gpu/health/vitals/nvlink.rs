@@ -22,6 +22,8 @@ use crate::gpu::{
 pub struct NvLink {
     /// By number; a link that could not be read is not in it.
     pub links: Vec<Link>,
+    /// These are all that the board has, but for those that it has switched off for good.
+    pub are_all: bool,
     /// How many links are up that go to a switch.
     pub to_switches: Option<u64>,
     /// `None` where the driver does not tell.
@@ -47,21 +49,22 @@ const MOST_LINKS: u64 = 128;
 
 impl NvLink {
     pub fn read(d: &Device<'_>, r: &mut Asker<'_>, batch: &mut Batch) -> Self {
-        let count = r.count(batch, fields::LINKS).unwrap_or(0).min(MOST_LINKS);
+        let count = r.count(batch, fields::LINKS);
         let to_switches = r.count(batch, fields::SWITCHED_LINKS);
-        let links =
-            u32::try_from(count).map_or_else(|_| Vec::new(), |count| links(d, r, batch, count));
+        let count = count.and_then(|count| u32::try_from(count.min(MOST_LINKS)).ok());
+        let (links, are_all) = count.map_or((Vec::new(), false), |count| links(d, r, batch, count));
         let fabric = r.read("fabric", "nvmlDeviceGetGpuFabricInfoV", || raw::fabric(d));
-        Self { links, to_switches, fabric }
+        Self { links, are_all, to_switches, fabric }
     }
 }
 
-fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> Vec<Link> {
+/// The links, and whether these are all.
+fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> (Vec<Link>, bool) {
     if count == 0 {
         for counter in [fields::LINK_REPLAYS, CRC_ERRORS, RECOVERIES, FAILED] {
             r.reader().not_asked(counter.field, counter.call, "the board has no NVLink");
         }
-        return Vec::new();
+        return (Vec::new(), true);
     }
     let zero: Vec<_> = fields::of_link(0).map(|field| (field.id, first.answer(field))).collect();
     let has = |answer: &Result<Value, NvmlError>| !answer.as_ref().is_err_and(is_by_design);
@@ -70,8 +73,10 @@ fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> Ve
     let rest =
         (1..count).flat_map(|link| known.iter().map(move |id| Field { id: *id, scope: link }));
     let batch = r.batch(d, rest.collect());
-    let mut answers = Answers { zero, batch };
-    (0..count).filter_map(|number| answers.link(d, r, number)).collect()
+    let mut answers = Answers { zero, batch, failed: false };
+    let links: Vec<_> = (0..count).filter_map(|number| answers.link(d, r, number)).collect();
+    let are_all = !links.is_empty() && !answers.failed;
+    (links, are_all)
 }
 
 const CRC_ERRORS: Asked = fields::LINK_CRC_ERRORS;
@@ -82,6 +87,8 @@ const FAILED: Asked = fields::LINK_FAILED_RECOVERIES;
 struct Answers {
     zero: Vec<(u32, Result<Value, NvmlError>)>,
     batch: Batch,
+    /// NVML failed to tell of a link that the board has.
+    failed: bool,
 }
 
 impl Answers {
@@ -103,11 +110,14 @@ impl Answers {
             }
             Err(error) => Err(error),
         };
+        self.failed |= up.as_ref().is_err_and(|error| !is_by_design(error));
         let up = r.keep(state, up)?;
         let mut counter = |asked: Asked, else_: Option<Asked>| {
-            let answer = match (self.take(asked, number), else_) {
-                (Err(error), Some(other)) if is_by_design(&error) => self.take(other, number),
-                (answer, _) => answer,
+            let (asked, answer) = match (self.take(asked, number), else_) {
+                (Err(error), Some(other)) if is_by_design(&error) => {
+                    (other, self.take(other, number))
+                }
+                (answer, _) => (asked, answer),
             };
             match answer {
                 // Said once, of link 0.
@@ -120,7 +130,8 @@ impl Answers {
             up,
             replays: counter(fields::LINK_REPLAYS, None),
             crc_errors: counter(CRC_ERRORS, None),
-            recoveries: counter(RECOVERIES, Some(fields::LINK_RECOVERY_EVENTS)),
+            // The newer first: Blackwell has both with drivers that have not given the older one up for it.
+            recoveries: counter(fields::LINK_RECOVERY_EVENTS, Some(RECOVERIES)),
             failed_recoveries: counter(FAILED, None),
         })
     }

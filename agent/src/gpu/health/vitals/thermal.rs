@@ -28,7 +28,7 @@ pub struct Thermal {
     pub hardware_thermal_ns: Option<u64>,
     pub power_brake_ns: Option<u64>,
     /// Of each fan the speed asked for and, where the driver tells it, the turns it makes.
-    pub fans: Vec<Fan>,
+    pub fans: Option<Vec<Fan>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,11 +88,11 @@ impl Thermal {
 /// More fans than any board has.
 const MOST_FANS: u32 = 8;
 
-fn fans(d: &Device<'_>, r: &mut Asker<'_>) -> Vec<Fan> {
-    let count = r.read("fans", "nvmlDeviceGetNumFans", || d.num_fans()).unwrap_or(0);
+fn fans(d: &Device<'_>, r: &mut Asker<'_>) -> Option<Vec<Fan>> {
+    let count = r.read("fan", "nvmlDeviceGetNumFans", || d.num_fans())?;
     let mut fan = |number| Fan {
         intended_percent: r.read("fan_percent", "nvmlDeviceGetFanSpeed_v2", || d.fan_speed(number)),
         rpm: r.read("fan_rpm", "nvmlDeviceGetFanSpeedRPM", || d.fan_speed_rpm(number)),
     };
-    (0..count.min(MOST_FANS)).map(&mut fan).collect()
+    Some((0..count.min(MOST_FANS)).map(&mut fan).collect())
 }

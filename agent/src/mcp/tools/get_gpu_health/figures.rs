@@ -4,7 +4,7 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
 
 use crate::{
-    gpu::health::vitals::{Link, Memory, NvLink, Pcie, Thermal, Vitals},
+    gpu::health::vitals::{Fan, Link, Memory, NvLink, Pcie, Thermal, Vitals},
     mcp::tools::get_gpu_inventory::AbsentAnswer,
 };
 
@@ -22,8 +22,9 @@ pub struct Figures {
     pub software_thermal_slowdown_ns: Option<u64>,
     pub hardware_thermal_slowdown_ns: Option<u64>,
     pub power_brake_ns: Option<u64>,
-    pub fan_percent: Vec<Option<u32>>,
-    pub fan_rpm: Vec<Option<u32>>,
+    /// A figure for each fan. Like every list here, empty where NVML says that there are none, and null where it does not tell.
+    pub fan_percent: Option<Vec<Option<u32>>>,
+    pub fan_rpm: Option<Vec<Option<u32>>>,
     pub gpu_utilization_percent: Option<u32>,
     pub mig_enabled: Option<bool>,
     pub ecc_enabled: Option<bool>,
@@ -67,8 +68,9 @@ pub struct Figures {
     pub pcie_correctable_errors: Option<u64>,
     pub pcie_non_fatal_errors: Option<u64>,
     pub pcie_fatal_errors: Option<u64>,
-    pub nvlink_up: Vec<u32>,
-    pub nvlink_down: Vec<u32>,
+    /// By their numbers.
+    pub nvlink_up: Option<Vec<u32>>,
+    pub nvlink_down: Option<Vec<u32>>,
     /// Sums over all links; null where the board has no such counter.
     pub nvlink_replays: Option<u64>,
     pub nvlink_recoveries: Option<u64>,
@@ -92,9 +94,14 @@ impl Figures {
         let Memory { sram, spare_rows, repairs, .. } = memory;
         let Thermal { fans, .. } = thermal;
         let Pcie { link, .. } = pcie;
-        let NvLink { links, fabric, .. } = nvlink;
-        let that_are =
-            |up: bool| links.iter().filter(|link| link.up == up).map(|link| link.number).collect();
+        let NvLink { links, are_all, fabric, .. } = nvlink;
+        let that_are = |up: bool| {
+            let links = links.iter().filter(|link| link.up == up);
+            are_all.then(|| links.map(|link| link.number).collect())
+        };
+        let each = |figure: fn(&Fan) -> Option<u32>| {
+            fans.as_ref().map(|fans| fans.iter().map(figure).collect())
+        };
         let sum = |counter: fn(&Link) -> Option<u64>| {
             links.iter().filter_map(counter).reduce(u64::saturating_add)
         };
@@ -108,8 +115,8 @@ impl Figures {
             software_thermal_slowdown_ns: thermal.software_thermal_ns,
             hardware_thermal_slowdown_ns: thermal.hardware_thermal_ns,
             power_brake_ns: thermal.power_brake_ns,
-            fan_percent: fans.iter().map(|fan| fan.intended_percent).collect(),
-            fan_rpm: fans.iter().map(|fan| fan.rpm).collect(),
+            fan_percent: each(|fan| fan.intended_percent),
+            fan_rpm: each(|fan| fan.rpm),
             gpu_utilization_percent: v.gpu_utilization_percent,
             mig_enabled: v.mig_enabled,
             ecc_enabled: memory.ecc_enabled,

@@ -81,8 +81,8 @@ pub struct GpuAnswer {
     /// Share of the last sample period in which a kernel ran.
     pub gpu_utilization_percent: Option<u32>,
     pub mig_enabled: Option<bool>,
-    /// Of the GPU instances that it is divided into, as `3g.40gb`.
-    pub mig_profiles: Vec<String>,
+    /// Of the GPU instances that it is divided into, as `3g.40gb`. Empty where MIG is off, null where it is not known.
+    pub mig_profiles: Option<Vec<String>>,
     pub ecc_enabled: Option<bool>,
     /// With `detail: full`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,12 +161,10 @@ impl GpuAnswer {
             power_limit_mw: gpu.power_limit_mw,
             gpu_utilization_percent: gpu.gpu_utilization_percent,
             mig_enabled: gpu.mig.enabled,
-            mig_profiles: gpu
-                .mig
-                .instances
-                .into_iter()
-                .map(|instance| instance.profile.unwrap_or_else(|| "unknown".to_owned()))
-                .collect(),
+            mig_profiles: gpu.mig.instances.map(|instances| {
+                let unknown = || "unknown".to_owned();
+                instances.into_iter().map(|it| it.profile.unwrap_or_else(unknown)).collect()
+            }),
             ecc_enabled: gpu.ecc_enabled,
             detail,
             absent: groups(gpu.absent, |field| full || SUMMARY.contains(&field)),
@@ -185,7 +183,7 @@ impl GpuAnswer {
 }
 
 /// The summary's own values that can be null.
-const SUMMARY: [&str; 11] = [
+const SUMMARY: [&str; 12] = [
     "pci_address",
     "uuid",
     "product",
@@ -196,5 +194,6 @@ const SUMMARY: [&str; 11] = [
     "power_limit_mw",
     "gpu_utilization_percent",
     "mig_enabled",
+    "mig_profiles",
     "ecc_enabled",
 ];

@@ -12,7 +12,8 @@ pub struct MigAnswer {
     /// After the next reset.
     pub pending: bool,
     pub devices_max: Option<u32>,
-    pub gpu_instances: Vec<GpuInstanceAnswer>,
+    /// Null where NVML does not tell whether there are any. What is not all of them has a reason in `absent` too.
+    pub gpu_instances: Option<Vec<GpuInstanceAnswer>>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -27,8 +28,8 @@ pub struct GpuInstanceAnswer {
     pub memory_used_bytes: Option<u64>,
     pub memory_reserved_bytes: Option<u64>,
     pub memory_free_bytes: Option<u64>,
-    /// Nothing can run where there is none.
-    pub compute_instances: Vec<ComputeInstanceAnswer>,
+    /// Nothing can run where there is none. Null where NVML does not tell whether there are any.
+    pub compute_instances: Option<Vec<ComputeInstanceAnswer>>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -48,7 +49,10 @@ impl MigAnswer {
             enabled: mig.enabled?,
             pending: mig.pending?,
             devices_max: mig.devices_max,
-            gpu_instances: mig.instances.iter().map(GpuInstanceAnswer::of).collect(),
+            gpu_instances: mig
+                .instances
+                .as_ref()
+                .map(|instances| instances.iter().map(GpuInstanceAnswer::of).collect()),
         })
     }
 }
@@ -71,7 +75,10 @@ impl GpuInstanceAnswer {
             memory_used_bytes: instance.memory.used_bytes,
             memory_reserved_bytes: instance.memory.reserved_bytes,
             memory_free_bytes: instance.memory.free_bytes,
-            compute_instances: instance.compute_instances.iter().map(compute).collect(),
+            compute_instances: instance
+                .compute_instances
+                .as_ref()
+                .map(|instances| instances.iter().map(compute).collect()),
         }
     }
 }

@@ -98,7 +98,7 @@ impl GpuAnswer {
         if self.mig_enabled == Some(true) {
             line.push_str("  MIG");
         }
-        for profile in &self.mig_profiles {
+        for profile in self.mig_profiles.iter().flatten() {
             let _ = write!(line, " {profile}");
         }
         line
@@ -236,7 +236,10 @@ impl MigAnswer {
             "MIG     {now} ({then} after a reset), at most {} devices",
             or(self.devices_max)
         )];
-        lines.extend(self.gpu_instances.iter().flat_map(GpuInstanceAnswer::lines));
+        match &self.gpu_instances {
+            Some(instances) => lines.extend(instances.iter().flat_map(GpuInstanceAnswer::lines)),
+            None => lines.push("  GPU instances: N/A".to_owned()),
+        }
         lines
     }
 }
@@ -257,10 +260,14 @@ impl GpuInstanceAnswer {
         if let (Some(total), Some(used)) = (self.memory_total_bytes, self.memory_used_bytes) {
             let _ = write!(line, "  {}, {} used", render::bytes(total), render::bytes(used));
         }
-        if self.compute_instances.is_empty() {
-            line.push_str("  NO COMPUTE INSTANCE: nothing can run there");
+        match &self.compute_instances {
+            Some(instances) if instances.is_empty() => {
+                line.push_str("  NO COMPUTE INSTANCE: nothing can run there");
+            }
+            Some(_) => {}
+            None => line.push_str("  compute instances: N/A"),
         }
-        let compute = self.compute_instances.iter().map(|compute| {
+        let compute = self.compute_instances.iter().flatten().map(|compute| {
             let (uuid, sms) = (or(compute.uuid.as_ref()), or(compute.sm_count));
             format!("    compute instance {}  {uuid}  {sms} SMs", compute.id)
         });

@@ -114,6 +114,9 @@ impl Series {
     fn line(&self) -> String {
         let Self { metric, min, mean, max, p95, last, sparkline, points: _ } = self;
         let name = metric.gauge().name();
+        if max <= min {
+            return format!("{name:<NAME$} {max} throughout");
+        }
         format!("{name:<NAME$} {sparkline}  {min} / {mean} / {max}, p95 {p95}, last {last}")
     }
 }

@@ -68,15 +68,15 @@ pub struct GpuPlace {
     pub numa_affinity: Option<String>,
     /// The NUMA node that its own memory is, of a GPU coherent with its CPU.
     pub gpu_numa_node: Option<u32>,
-    /// Null where the board has no NVLink.
+    /// Null where the board has no NVLink, or NVML does not tell.
     pub nvlinks: Option<LinksAnswer>,
     /// Links to the chip of the CPU, where it has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub c2c: Option<C2cAnswer>,
-    /// Every NVLink, with `detail: full`.
+    /// Every NVLink, with `detail: full` and where `nvlinks` is not null.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<Vec<LinkAnswer>>,
-    /// P2P with each other GPU that answers, with `detail: full`.
+    /// P2P with each other GPU that answers, with `detail: full` and where this one could be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p2p: Option<Vec<PeerStatus>>,
     /// Why a value is null. `by_design`: this board or driver does not have it.

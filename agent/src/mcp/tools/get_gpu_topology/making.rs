@@ -107,6 +107,15 @@ impl GpuPlace {
         let place = gpu.place.as_ref().ok();
         let absent = place.into_iter().flat_map(|place| &place.absent);
         let told = |absent: &&Absent| full || SUMMARY.contains(&absent.field);
+        let links = gpu.known_links().filter(|_| full).map(<[Link]>::iter);
+        let asked = full && gpu.failure().is_none();
+        let pairs = gpu.pairs.as_ref().ok().filter(|_| asked);
+        let unasked = gpu.pairs.as_ref().err().filter(|_| full).map(|error| Absent {
+            field: "p2p",
+            call: "nvmlDeviceGetP2PStatus",
+            reason: error.to_string(),
+            by_design: false,
+        });
         let remedy = gpu.place.as_ref().err().map(|error| format!(". {}", error.remedy()));
         Self {
             index: gpu.name.index,
@@ -118,14 +127,9 @@ impl GpuPlace {
             gpu_numa_node: place.and_then(|place| place.own_node),
             nvlinks: LinksAnswer::of(gpu.links()),
             c2c: place.and_then(|place| place.c2c).map(C2cAnswer::of),
-            links: full
-                .then(|| gpu.links().iter().map(|link| LinkAnswer::of(link, matrix)).collect()),
-            p2p: full.then(|| {
-                gpu.pairs
-                    .as_ref()
-                    .map_or_else(|_| Vec::new(), |pairs| pairs.iter().map(PeerStatus::of).collect())
-            }),
-            absent: absent.filter(told).cloned().map(Into::into).collect(),
+            links: links.map(|links| links.map(|link| LinkAnswer::of(link, matrix)).collect()),
+            p2p: pairs.map(|pairs| pairs.iter().map(PeerStatus::of).collect()),
+            absent: absent.filter(told).cloned().chain(unasked).map(Into::into).collect(),
         }
     }
 }

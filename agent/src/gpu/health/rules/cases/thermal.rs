@@ -147,14 +147,14 @@ pub const CASES: &[Case] = &[
     Case {
         rule: "fan_stopped",
         what: "it is to turn",
-        now: |v| v.thermal.fans = vec![fan(60, 3000), fan(60, 0)],
+        now: |v| v.thermal.fans = Some(vec![fan(60, 3000), fan(60, 0)]),
         raises: Some(Degraded),
         ..CASE
     },
     Case {
         rule: "fan_stopped",
         what: "none is to turn",
-        now: |v| v.thermal.fans = vec![fan(0, 0), fan(0, 0)],
+        now: |v| v.thermal.fans = Some(vec![fan(0, 0), fan(0, 0)]),
         ..CASE
     },
 ];
