@@ -13,13 +13,14 @@ says. Exit 0: all held. With `--rows` each row is printed with the number of val
 
 `real` is the driver's library, of this machine. There figures move between two readings: those in the table's `MOVING` are
 accepted when the call's lies between two answers, from before and after it, with some slack; which were is printed.
-`--loosely` has that with the simulator too.
+`--loosely` has that with the simulator too, as scenarios whose figures move have.
 """
 
 import collections
 import importlib
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -133,6 +134,11 @@ def scenarios(folder):
     yield from sorted((SIMULATOR / "scenarios").glob("*.toml"))
 
 
+def moves(scenario):
+    """Whether it has frames, the next of which may come between two readings."""
+    return scenario.exists() and re.search(r"^frames = ", scenario.read_text(), re.MULTILINE) is not None
+
+
 def read(agent, library, scenario, table, wrong, loosely):
     """One scenario, or the real driver; False where there is no driver. Without `loosely` figures stand still."""
     if library != REAL:
@@ -175,7 +181,8 @@ def main(arguments):
     with tempfile.TemporaryDirectory() as folder:
         chosen = [pathlib.Path(path).resolve() for path in [REAL, *paths] if path != REAL or library == REAL]
         for scenario in chosen or scenarios(folder):
-            if read(agent, library, scenario, table, wrong, loosely):
+            moved = collections.Counter() if loosely is None and moves(scenario) else loosely
+            if read(agent, library, scenario, table, wrong, moved):
                 done.append(scenario.stem)
     compared = {path: row for path, row in table.FIELDS.items() if isinstance(row, Row)}
     # A row of which there was never a value is a row that holds nothing; one machine does not have everything.
