@@ -143,13 +143,10 @@ fn of_gpu(answer: &Value, gpu: &Value) -> Option<String> {
         return Some(format!("GPU {index}: {error}"));
     }
     if gpu["verdict"].as_str().is_some_and(|verdict| verdict != "healthy") {
-        let finding = &gpu["findings"][0];
-        let evidence = finding["evidence"][0]["value"].as_str().unwrap_or_default();
-        return Some(format!(
-            "GPU {index}: {}, {}: {evidence}",
-            gpu["verdict"].as_str().unwrap_or_default(),
-            finding["id"].as_str().unwrap_or_default()
-        ));
+        let findings = gpu["findings"].as_array().into_iter().flatten();
+        let ids: Vec<_> = findings.filter_map(|finding| finding["id"].as_str()).collect();
+        let verdict = gpu["verdict"].as_str().unwrap_or_default();
+        return Some(format!("GPU {index}: {verdict}: {}", ids.join(", ")));
     }
     if let Some(reason) = gpu["gaps"][0]["reason"].as_str() {
         return Some(format!("GPU {index}: a gap: {reason}"));
