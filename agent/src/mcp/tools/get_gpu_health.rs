@@ -84,7 +84,7 @@ impl Tool for GetGpuHealth {
         let mut other_devices = if all { findings(reported) } else { Vec::new() };
         let mut limits = Vec::from_iter(event::unheard(node));
         limits.extend(unread.lines());
-        limits.extend(missing::limit(&untold.not_given));
+        limits.extend(missing::limits(&untold));
         if input.detail == Detail::Summary {
             let without = size::shorten(&mut gpus, &mut other_devices);
             limits.extend(without.first().map(|first| {
