@@ -87,10 +87,16 @@ impl Tool for GetGpuHealth {
         limits.extend(missing::limits(&untold));
         if input.detail == Detail::Summary {
             let without = size::shorten(&mut gpus, &mut other_devices);
-            limits.extend(without.first().map(|first| {
+            limits.extend(without.gpus.first().map(|first| {
                 format!(
                     "Of {} GPUs from GPU {first} on not everything fits: ask for one by `gpu`.",
-                    without.len()
+                    without.gpus.len()
+                )
+            }));
+            limits.extend((without.others > 0).then(|| {
+                format!(
+                    "{} more findings about other devices do not fit: analyze_xid_errors has the faults, `detail: full` has all.",
+                    without.others
                 )
             }));
         }
