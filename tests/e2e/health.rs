@@ -129,6 +129,8 @@ const SICK: &[(&str, &str, Found)] = &[
         "thermal = { gpu_celsius = 87, memory_celsius = 93 }",
         &[("thermal_margin_thin", "attention"), ("memory_margin_thin", "attention")],
     ),
+    // Boards that say 0 where they have no threshold.
+    ("a100", "thermal.thresholds_celsius = { slowdown = 0, memory_max = 0 }", &[]),
     (
         "t4",
         "thermal.fans = [{ speed_percent = 40, speed_rpm = 0 }]",
@@ -183,6 +185,38 @@ fn a_sick_gpu_has_what_it_has_and_its_neighbours_nothing() -> Result<()> {
             .map(|(id, severity)| (1, (*id).to_owned(), (*severity).to_owned()))
             .collect();
         assert_eq!(findings(&health), expected, "{board}: {sickness}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_temperature_is_none() -> Result<()> {
+    let (_dir, mut agent) = with(
+        "profile = \"a100\"\ngpus = 1\n[all.thermal]\nmemory_celsius = 0\nthresholds_celsius = { slowdown = 255, memory_max = 0 }\n",
+    )?;
+    let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
+    assert_eq!(health["verdict"], "healthy", "{health}");
+    let figures = &health["gpus"][0]["figures"];
+    for figure in [
+        "memory_temperature_celsius",
+        "slowdown_temperature_celsius",
+        "memory_max_temperature_celsius",
+    ] {
+        assert_eq!(figures[figure], Value::Null, "{figure} in {figures}");
+    }
+    assert_eq!(unexplained(figures), Vec::<&str>::new());
+    Ok(())
+}
+
+#[test]
+fn figures_that_are_refused_in_one_call_are_not_those_that_the_board_does_not_have() -> Result<()> {
+    let (_dir, mut agent) = with(
+        "profile = \"h100\"\ngpus = 1\n[all.faults]\nnvmlDeviceGetFieldValues = \"INVALID_ARGUMENT\"\n",
+    )?;
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    let limits = health["limits"].to_string();
+    for figure in ["ecc_uncorrected_volatile", "remapping_failed", "recovery_action"] {
+        assert!(limits.contains(figure), "{figure}: {health}");
     }
     Ok(())
 }
