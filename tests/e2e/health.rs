@@ -143,7 +143,8 @@ const SICK: &[(&str, &str, Found)] = &[
     ("h100", "utilization.gpu_percent = 100\npcie.gen = 1", &[("pcie_generation", "attention")]),
     ("h100", "nvlink.links.4.state = \"inactive\"", &[("nvlink_down", "degraded")]),
     ("a100", "nvlink.links.0.state = \"inactive\"", &[("nvlink_down", "degraded")]),
-    ("h100", "nvlink.link.state = \"inactive\"", &[]),
+    // All of them, while its neighbours have theirs up.
+    ("h100", "nvlink.link.state = \"inactive\"", &[("nvlink_down", "degraded")]),
     ("h100", "fabric.state = \"in_progress\"", &[("fabric_not_ready", "attention")]),
     ("h100", "fabric.status = \"UNKNOWN\"", &[("fabric_failed", "degraded")]),
     (

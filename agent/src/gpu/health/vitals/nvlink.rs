@@ -24,6 +24,8 @@ pub struct NvLink {
     pub links: Vec<Link>,
     /// How many links are up that go to a switch.
     pub to_switches: Option<u64>,
+    /// A GPU of this node with as many links has some up that go to switches. Set by [`compare`](super::compare).
+    pub peers_on_switches: bool,
     /// `None` where the driver does not tell.
     pub fabric: Option<Fabric>,
 }
@@ -52,7 +54,7 @@ impl NvLink {
         let links =
             u32::try_from(count).map_or_else(|_| Vec::new(), |count| links(d, r, batch, count));
         let fabric = r.read("fabric", "nvmlDeviceGetGpuFabricInfoV", || raw::fabric(d));
-        Self { links, to_switches, fabric }
+        Self { links, to_switches, peers_on_switches: false, fabric }
     }
 }
 
