@@ -131,6 +131,8 @@ const SICK: &[(&str, &str, Found)] = &[
         "thermal = { gpu_celsius = 87, memory_celsius = 93 }",
         &[("thermal_margin_thin", "attention"), ("memory_margin_thin", "attention")],
     ),
+    // Boards that say 0 where they have no threshold.
+    ("a100", "thermal.thresholds_celsius = { slowdown = 0, memory_max = 0 }", &[]),
     (
         "t4",
         "thermal.fans = [{ speed_percent = 40, speed_rpm = 0 }]",
@@ -143,7 +145,8 @@ const SICK: &[(&str, &str, Found)] = &[
     ("h100", "utilization.gpu_percent = 100\npcie.gen = 1", &[("pcie_generation", "attention")]),
     ("h100", "nvlink.links.4.state = \"inactive\"", &[("nvlink_down", "degraded")]),
     ("a100", "nvlink.links.0.state = \"inactive\"", &[("nvlink_down", "degraded")]),
-    ("h100", "nvlink.link.state = \"inactive\"", &[]),
+    // All of them, while its neighbours have theirs up.
+    ("h100", "nvlink.link.state = \"inactive\"", &[("nvlink_down", "degraded")]),
     ("h100", "fabric.state = \"in_progress\"", &[("fabric_not_ready", "attention")]),
     ("h100", "fabric.status = \"UNKNOWN\"", &[("fabric_failed", "degraded")]),
     (
@@ -209,6 +212,38 @@ fn a_list_is_empty_where_nvml_says_so_and_null_where_it_refuses() -> Result<()> 
             assert_eq!(figures[list], expected, "{board}: {more}: {list}");
         }
         assert_eq!(unexplained(figures), Vec::<&str>::new(), "{board}: {more}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_temperature_is_none() -> Result<()> {
+    let (_dir, mut agent) = with(
+        "profile = \"a100\"\ngpus = 1\n[all.thermal]\nmemory_celsius = 0\nthresholds_celsius = { slowdown = 255, memory_max = 0 }\n",
+    )?;
+    let health = agent.ask("get_gpu_health", &json!({"detail": "full"}))?;
+    assert_eq!(health["verdict"], "healthy", "{health}");
+    let figures = &health["gpus"][0]["figures"];
+    for figure in [
+        "memory_temperature_celsius",
+        "slowdown_temperature_celsius",
+        "memory_max_temperature_celsius",
+    ] {
+        assert_eq!(figures[figure], Value::Null, "{figure} in {figures}");
+    }
+    assert_eq!(unexplained(figures), Vec::<&str>::new());
+    Ok(())
+}
+
+#[test]
+fn figures_that_are_refused_in_one_call_are_not_those_that_the_board_does_not_have() -> Result<()> {
+    let (_dir, mut agent) = with(
+        "profile = \"h100\"\ngpus = 1\n[all.faults]\nnvmlDeviceGetFieldValues = \"INVALID_ARGUMENT\"\n",
+    )?;
+    let health = agent.ask("get_gpu_health", &json!({}))?;
+    let limits = health["limits"].to_string();
+    for figure in ["ecc_uncorrected_volatile", "remapping_failed", "recovery_action"] {
+        assert!(limits.contains(figure), "{figure}: {health}");
     }
     Ok(())
 }

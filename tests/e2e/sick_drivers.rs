@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use e2e::{Agent, Changing, PATIENCE, agent_path, run, simulated, simulator, text};
 use serde_json::{Value, json};
 
@@ -163,17 +163,22 @@ fn a_gpu_that_falls_off_the_bus_keeps_its_events_when_nvml_has_forgotten_it() ->
 fn a_gpu_that_the_driver_has_and_nvml_does_not_tell_of_is_missed() -> Result<()> {
     const NAME: &str =
         "sick_drivers::a_gpu_that_the_driver_has_and_nvml_does_not_tell_of_is_missed";
-    // The driver lists three GPUs, of which NVML tells of one, and this container has the files of two.
+    // The driver lists four GPUs, of which NVML tells of one; this container has the files of three, and one is excluded.
     let node = tempfile::tempdir()?;
-    for (minor, address) in ["0000:1b:00.0", "0000:43:00.0", "0000:52:00.0"].iter().enumerate() {
+    let addresses = ["0000:1b:00.0", "0000:43:00.0", "0000:52:00.0", "0000:61:00.0"];
+    for (minor, address) in addresses.iter().enumerate() {
         let folder = node.path().join("proc/driver/nvidia/gpus").join(address);
         fs::create_dir_all(&folder)?;
-        let text = format!("Model: \t\t NVIDIA H100 80GB HBM3\nDevice Minor: \t {minor}\n");
+        let excluded = if minor == 3 { "Yes" } else { "No" };
+        let text = format!(
+            "Model: \t\t NVIDIA H100 80GB HBM3\nDevice Minor: \t {minor}\nGPU Excluded:\t {excluded}\n"
+        );
         fs::write(folder.join("information"), text)?;
     }
     fs::write(node.path().join("scenario.toml"), "profile = \"h100\"\ngpus = 1\n")?;
     let dev = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 && \
-               mknod /dev/nvidia0 c 195 0 && mknod /dev/nvidia1 c 195 1";
+               mknod /dev/nvidia0 c 195 0 && mknod /dev/nvidia1 c 195 1 && \
+               mknod /dev/nvidia3 c 195 3";
     let private = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", script]);
@@ -198,15 +203,13 @@ fn a_gpu_that_the_driver_has_and_nvml_does_not_tell_of_is_missed() -> Result<()>
     assert_eq!(missing[0]["id"], "gpu_missing");
     assert!(missing.to_string().contains("0000:43:00.0"), "{missing}");
     assert_eq!(health["verdict"], "unreachable");
-    let not_given = |limit: &Value| {
-        limit
-            .as_str()
-            .is_some_and(|limit| limit.contains("0000:52:00.0") && limit.contains("not given"))
-    };
-    assert!(
-        health["limits"].as_array().is_some_and(|limits| limits.iter().any(not_given)),
-        "{health}"
-    );
+    let limits = health["limits"].as_array().context("limits")?;
+    for (address, why) in [("0000:52:00.0", "not given"), ("0000:61:00.0", "ExcludedGpus")] {
+        let said = |limit: &Value| {
+            limit.as_str().is_some_and(|limit| limit.contains(address) && limit.contains(why))
+        };
+        assert!(limits.iter().any(said), "{address}: {health}");
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
+    time::Instant,
 };
 
 use nvml_wrapper::{Nvml, error::NvmlError};
@@ -114,6 +115,8 @@ impl Unavailable {
 pub struct Loaded {
     pub nvml: Nvml,
     pub library: String,
+    /// When it was: what was read with another may be of another driver.
+    pub since: Instant,
     /// Set once by who found that it no longer fits the driver; read by who uses it for longer than a question.
     pub retired: AtomicBool,
 }
@@ -145,7 +148,8 @@ fn accept(mode: Mode, nvml: Nvml, library: String) -> Result<Loaded, Unavailable
         unsafe { nvml.lib().__library.get::<unsafe extern "C" fn()>(SIMULATOR_MARKER) }.is_ok();
     let refused = match (mode, simulator) {
         (Mode::Real, false) | (Mode::Simulated, true) => {
-            return Ok(Loaded { nvml, library, retired: AtomicBool::new(false) });
+            let (since, retired) = (Instant::now(), AtomicBool::new(false));
+            return Ok(Loaded { nvml, library, since, retired });
         }
         (Mode::Real, true) => Unavailable::IsSimulator { library },
         (Mode::Simulated, false) => Unavailable::NotSimulator { library },

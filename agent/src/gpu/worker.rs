@@ -229,7 +229,7 @@ impl Library {
         progress: &Progress,
         question: impl FnOnce(&Session<'_>) -> Result<T, GpuError>,
     ) -> Result<T, GpuError> {
-        let Loaded { nvml, library, retired: _ } = &**loaded;
+        let Loaded { nvml, library, since: _, retired: _ } = &**loaded;
         let answer = question(&Session { nvml, library, progress, loaded });
         let Some((reason, remedy)) = progress.broken() else { return answer };
         self.retire(loaded);

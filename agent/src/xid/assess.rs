@@ -2,9 +2,7 @@
 
 use super::catalogue::{self, SxidClass};
 use super::nvlink5::{self, Layout, Rule, RuleClass};
-use super::{
-    Action, AerSeverity, Details, Fault, Kind, RecoveryAction, Severity, SeverityRule, SxidSeverity,
-};
+use super::{Action, AerSeverity, Details, Fault, Kind, Severity, SeverityRule, SxidSeverity};
 
 /// How bad a fault is and what to do.
 ///
@@ -121,7 +119,7 @@ fn xid(fault: &Fault<'_>) -> Assessment {
             },
         },
         Details::Recovery(change) => {
-            Assessment::by_action(recovery(change.to), None, SeverityRule::Line)
+            Assessment::by_action(change.to.action(), None, SeverityRule::Line)
         }
         _ => catalogued,
     }
@@ -138,18 +136,6 @@ fn by_rule(rule: &'static Rule, layout: Layout) -> Assessment {
     }
     assessment.nvlink5 = Some((rule, layout));
     assessment
-}
-
-fn recovery(action: RecoveryAction) -> Action {
-    match action {
-        RecoveryAction::None => Action::Ignore,
-        RecoveryAction::GpuReset => Action::ResetGpu,
-        RecoveryAction::NodeReboot => Action::RestartBm,
-        RecoveryAction::DrainP2P => Action::DrainP2p,
-        RecoveryAction::DrainAndReset => Action::DrainAndReset,
-        RecoveryAction::ImexDomain => Action::ResetFabric,
-        RecoveryAction::Other(_) => Action::Xid154,
-    }
 }
 
 fn sxid(fault: &Fault<'_>) -> Assessment {

@@ -1,7 +1,7 @@
 //! Xid 154: the driver changed its mind about what it takes to recover a GPU.
 
-use super::Text;
 use super::reader::Reader;
+use super::{Action, Text};
 
 /// `GPU recovery action changed from 0x0 (None) to 0x1 (GPU Reset Required)`
 ///
@@ -17,68 +17,74 @@ pub struct RecoveryChange<'a> {
     pub to_label: Option<Text<'a>>,
 }
 
-/// What it takes to recover a GPU: the numbers of NVML's field 230
-/// (`NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`, nvmlDeviceGpuRecoveryAction_t) and of Xid 154.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RecoveryAction {
-    /// 0: nothing.
-    None,
-    /// 1: reset the GPU.
-    GpuReset,
-    /// 2: reboot the node.
-    NodeReboot,
-    /// 3: stop peer-to-peer work over NVLink, and with it the GPU may go on.
-    DrainP2P,
-    /// 4: let running work end, start none, then reset.
-    DrainAndReset,
-    /// 5: act on the whole IMEX domain (the NVLink partition that several nodes share).
-    ImexDomain,
-    /// A number that is not known here.
-    Other(u32),
+macro_rules! recovery_actions {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $action:ident;)*) => {
+        /// What it takes to recover a GPU: the numbers of NVML's field 230
+        /// (`NVML_FI_DEV_GET_GPU_RECOVERY_ACTION`, nvmlDeviceGpuRecoveryAction_t) and of Xid 154.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum RecoveryAction {
+            $($(#[$doc])* $variant,)*
+            /// A number that is not known here.
+            Other(u32),
+        }
+
+        impl RecoveryAction {
+            /// By number.
+            #[must_use]
+            pub fn from_number(number: u32) -> Self {
+                match number {
+                    $($number => Self::$variant,)*
+                    other => Self::Other(other),
+                }
+            }
+
+            /// Its number.
+            #[must_use]
+            pub fn number(self) -> u32 {
+                match self {
+                    $(Self::$variant => $number,)*
+                    Self::Other(number) => number,
+                }
+            }
+
+            /// Its name in answers.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                    Self::Other(_) => "unknown",
+                }
+            }
+
+            /// What is to be done.
+            #[must_use]
+            pub fn action(self) -> Action {
+                match self {
+                    $(Self::$variant => Action::$action,)*
+                    Self::Other(_) => Action::Xid154,
+                }
+            }
+        }
+    };
 }
 
-impl RecoveryAction {
-    /// By number.
-    #[must_use]
-    pub fn from_number(number: u32) -> Self {
-        match number {
-            0 => Self::None,
-            1 => Self::GpuReset,
-            2 => Self::NodeReboot,
-            3 => Self::DrainP2P,
-            4 => Self::DrainAndReset,
-            5 => Self::ImexDomain,
-            other => Self::Other(other),
-        }
-    }
-
-    /// Its number.
-    #[must_use]
-    pub fn number(self) -> u32 {
-        match self {
-            Self::None => 0,
-            Self::GpuReset => 1,
-            Self::NodeReboot => 2,
-            Self::DrainP2P => 3,
-            Self::DrainAndReset => 4,
-            Self::ImexDomain => 5,
-            Self::Other(number) => number,
-        }
-    }
-
-    /// Its name in answers.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::GpuReset => "gpu_reset",
-            Self::NodeReboot => "node_reboot",
-            Self::DrainP2P => "drain_p2p",
-            Self::DrainAndReset => "drain_and_reset",
-            Self::ImexDomain => "imex_domain",
-            Self::Other(_) => "unknown",
-        }
-    }
+recovery_actions! {
+    /// 0: nothing.
+    None = 0, "none", Ignore;
+    /// 1: reset the GPU.
+    GpuReset = 1, "gpu_reset", ResetGpu;
+    /// 2: reboot the node.
+    NodeReboot = 2, "node_reboot", RestartBm;
+    /// 3: stop peer-to-peer work over NVLink, and with it the GPU may go on.
+    DrainP2P = 3, "drain_p2p", DrainP2p;
+    /// 4: let running work end, start none, then reset.
+    DrainAndReset = 4, "drain_and_reset", DrainAndReset;
+    /// 5: act on the whole IMEX domain (the NVLink partition that several nodes share).
+    ImexDomain = 5, "imex_domain", ResetFabric;
+    /// 6: reset the GPU by its PCIe bus; drivers from 615 on.
+    BusReset = 6, "bus_reset", ResetGpu;
+    /// 7: reboot the whole machine; drivers from 615 on.
+    SystemReboot = 7, "system_reboot", RestartBm;
 }
 
 pub(super) fn change(message: &[u8]) -> Option<RecoveryChange<'_>> {

@@ -11,7 +11,7 @@ pub mod vitals;
 use std::fmt;
 
 pub use before::Readings;
-pub use vitals::{Vitals, vitals};
+pub use vitals::{Vitals, compare, vitals};
 
 /// The state of one GPU, from best to worst; that of its worst finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

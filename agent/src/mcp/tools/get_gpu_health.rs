@@ -70,10 +70,13 @@ impl Tool for GetGpuHealth {
         let mut reported = reported(node);
         reported.extend(untold.missing.iter().map(missing::finding));
         let (mut gpus, mut unread) = (Vec::new(), Unread::default());
-        for (name, read) in node.gpu.ask_each(names, health::vitals).await {
+        let mut answers = node.gpu.ask_each(names, health::vitals).await;
+        health::compare(answers.iter_mut().filter_map(|(_, read)| read.as_mut().ok()));
+        for (name, read) in answers {
             let read = read.map(|vitals| {
                 unread.note(name.index, &vitals);
-                let before = node.readings.exchange(&key(&name), Instant::now(), &vitals);
+                let before = key(&name)
+                    .and_then(|key| node.readings.exchange(&key, Instant::now(), &vitals));
                 (vitals, before)
             });
             let about = |of: &Option<PciAddress>| name.pci.is_some() && *of == name.pci;
@@ -84,13 +87,19 @@ impl Tool for GetGpuHealth {
         let mut other_devices = if all { findings(reported) } else { Vec::new() };
         let mut limits = Vec::from_iter(event::unheard(node));
         limits.extend(unread.lines());
-        limits.extend(missing::limit(&untold.not_given));
+        limits.extend(missing::limits(&untold));
         if input.detail == Detail::Summary {
             let without = size::shorten(&mut gpus, &mut other_devices);
-            limits.extend(without.first().map(|first| {
+            limits.extend(without.gpus.first().map(|first| {
                 format!(
                     "Of {} GPUs from GPU {first} on not everything fits: ask for one by `gpu`.",
-                    without.len()
+                    without.gpus.len()
+                )
+            }));
+            limits.extend((without.others > 0).then(|| {
+                format!(
+                    "{} more findings about other devices do not fit: analyze_xid_errors has the faults, `detail: full` has all.",
+                    without.others
                 )
             }));
         }
@@ -123,7 +132,21 @@ fn findings(reported: Reported) -> Vec<FindingAnswer> {
     reported.into_iter().map(|(_, finding)| finding).collect()
 }
 
-/// What a GPU's readings are kept under.
-fn key(name: &GpuName) -> String {
-    name.uuid.clone().unwrap_or_else(|| select::pci_text(name))
+/// What a GPU's readings are kept under. One that tells no name may be another the next time: it is compared with nothing.
+fn key(name: &GpuName) -> Option<String> {
+    name.uuid.clone().or_else(|| Some(name.pci?.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gpus_that_tell_no_name_are_not_taken_for_one() {
+        let pci = crate::gpu::pci_address("61:00.0");
+        let uuid = Some("GPU-ab12".to_owned());
+        assert_eq!(key(&GpuName::default()), None);
+        assert_eq!(key(&GpuName { pci, ..GpuName::default() }).unwrap(), "0000:61:00.0");
+        assert_eq!(key(&GpuName { pci, uuid: uuid.clone(), ..GpuName::default() }), uuid);
+    }
 }

@@ -132,3 +132,24 @@ fn registers_of_an_xid_74_are_explained() {
         [(1, 5, BitClass::Ecc), (3, 16, BitClass::RepeatedDiag), (7, 0, BitClass::Report)]
     );
 }
+
+#[test]
+fn the_recovery_actions_are_nvidias() {
+    // NVML_GPU_RECOVERY_ACTION_* of nvidia-ml-py 13.615.
+    let known = [
+        ("none", "IGNORE"),
+        ("gpu_reset", "RESET_GPU"),
+        ("node_reboot", "RESTART_BM"),
+        ("drain_p2p", "DRAIN_P2P"),
+        ("drain_and_reset", "DRAIN_AND_RESET"),
+        ("imex_domain", "RESET_FABRIC"),
+        ("bus_reset", "RESET_GPU"),
+        ("system_reboot", "RESTART_BM"),
+        ("unknown", "XID_154"),
+    ];
+    for (number, expected) in (0..).zip(known) {
+        let action = RecoveryAction::from_number(number);
+        assert_eq!((action.name(), action.action().name()), expected);
+        assert_eq!(action.number(), number);
+    }
+}

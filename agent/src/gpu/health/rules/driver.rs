@@ -1,9 +1,12 @@
 //! What the driver says of the whole GPU.
 
 use super::{Case, NVML, OURS, Raised, Rule, reset_it};
-use crate::gpu::{
-    health::{Verdict, vitals::Trouble},
-    pcie::PcieLink,
+use crate::{
+    gpu::{
+        health::{Verdict, vitals::Trouble},
+        pcie::PcieLink,
+    },
+    xid::{Action, RecoveryAction},
 };
 
 pub const RULES: &[Rule] = &[
@@ -48,35 +51,19 @@ fn nothing_read(case: &Case<'_>) -> Option<Raised> {
 
 /// The driver's own verdict, the number of Xid 154.
 fn recovery_action(case: &Case<'_>) -> Option<Raised> {
-    let number = case.now.recovery_action?;
-    let (name, advice, action) = match number {
-        0 => return None,
-        1 => ("GPU reset", concat!("Drain this GPU and ", reset_it!(), "."), "RESET_GPU"),
-        2 => ("node reboot", "Drain the node and reboot it.", "RESTART_BM"),
-        3 => (
-            "drain P2P",
-            "Let the work that shares this GPU's memory with its peers end; start none.",
-            "DRAIN_P2P",
-        ),
-        4 => (
-            "drain and reset",
-            concat!("Drain the work on this GPU and its peers, then ", reset_it!(), "."),
-            "DRAIN_AND_RESET",
-        ),
-        5 => (
-            "reset of the IMEX domain",
-            "Drain the nodes of this NVLink domain and restart its IMEX daemons.",
-            "RESET_FABRIC",
-        ),
-        _ => (
-            "one this version does not know",
+    let recovery = case.now.recovery_action.map(RecoveryAction::from_number)?;
+    let (advice, action) = match recovery {
+        RecoveryAction::None => return None,
+        RecoveryAction::Other(_) => (
             "Read the driver's release notes for the recovery action named.",
-            "CONTACT_SUPPORT",
+            Action::ContactSupport,
         ),
+        known => (known.action().plain(), known.action()),
     };
+    let name = recovery.name().replace('_', " ");
     let summary = format!("The driver asks for a recovery action: {name}.");
-    let raised = Raised::new(Verdict::Failed, summary, advice).with("recovery_action", number);
-    Some(raised.action(action))
+    let raised = Raised::new(Verdict::Failed, summary, advice);
+    Some(raised.with("recovery_action", recovery.number()).action(action.name()))
 }
 
 /// A return code about the whole GPU, as evidence the call that had it.

@@ -12,6 +12,7 @@ use super::{Case, DCGM, NVML, OURS, Raised, Rule};
 use crate::gpu::{
     health::{
         Verdict,
+        before::LATELY,
         vitals::{Link, Vitals},
     },
     raw::Fabric,
@@ -40,18 +41,17 @@ fn list(links: impl Iterator<Item = u32>) -> String {
 }
 
 /// A link that should be up. On a board whose links go to switches every one is wired, so that one of them that is down while
-/// others are up is a fault. On boards joined by bridges, unused links are down by design: there a link counts that was up
-/// before. All down is how a GPU is that works by itself: divided, or given to a virtual machine alone.
+/// others are up, of this GPU or of its peers, is a fault. On boards joined by bridges, unused links are down by design: there a
+/// link counts that was ever seen up. All down is how a GPU is that works by itself: divided, or given to a virtual machine alone.
 fn down(case: &Case<'_>) -> Option<Raised> {
     let nvlink = &case.now.nvlink;
     let up = nvlink.links.iter().filter(|link| link.up).count();
     let switched = nvlink.to_switches.unwrap_or(0) > 0
         || fabric(case.now).is_some_and(|it| it.state == NVML_GPU_FABRIC_STATE_COMPLETED);
-    let was_up = |number: u32| {
-        let before = case.before.filter(|_| case.now.mig_enabled != Some(true));
-        before.is_some_and(|it| link_of(&it.vitals, number).is_some_and(|link| link.up))
-    };
-    let faulty = |link: &&Link| !link.up && ((switched && up > 0) || was_up(link.number));
+    let alone = nvlink.peers_on_switches && case.now.mig_enabled == Some(false);
+    let before = case.before.filter(|_| case.now.mig_enabled != Some(true));
+    let was_up = |link| before.is_some_and(|before| before.best.links_up.contains(&link));
+    let faulty = |link: &&Link| !link.up && ((switched && up > 0) || alone || was_up(link.number));
     let faulty: Vec<u32> = nvlink.links.iter().filter(faulty).map(|link| link.number).collect();
     (!faulty.is_empty()).then(|| {
         let raised = Raised::new(
@@ -110,7 +110,7 @@ fn recovery_failed(case: &Case<'_>) -> Option<Raised> {
 /// in the last minute; a reading before may be older, and a single packet that was sent again on some day is no finding.
 fn errors(case: &Case<'_>) -> Option<Raised> {
     let before = case.before?;
-    let any = |grown: u64| grown > 0;
+    let any = |grown: u64| grown > 0 && before.ago <= LATELY;
     let one_a_minute = |grown: u64| grown > 0 && grown >= before.ago.as_secs() / 60;
     let many = |grown| {
         before.rate(grown, Duration::from_secs(1)).is_some_and(|rate| rate >= CRC_PER_SECOND)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Case, DCGM, NVML, OURS, Raised, Rule};
-use crate::gpu::health::{Verdict, vitals::Vitals};
+use crate::gpu::health::{Verdict, before::LOAD_PERCENT};
 
 pub const RULES: &[Rule] = &[
     Rule { id: "pcie_width", source: NVML, judge: width },
@@ -12,17 +12,15 @@ pub const RULES: &[Rule] = &[
     Rule { id: "pcie_errors", source: NVML, judge: errors },
 ];
 
-/// A GPU that worked for half of the driver's sample has its link up. An idle one lowers it on purpose.
-const LOAD_PERCENT: u32 = 50;
 /// Packets sent again in a minute.
 const REPLAYS_PER_MINUTE: f64 = 8.0;
 
 /// Fewer lanes than both ends can: a width does not shrink to save power. A virtual machine does not see the slot's end, so that
-/// there only a width that shrank counts.
+/// there only a width that is less than it ever was counts.
 fn width(case: &Case<'_>) -> Option<Raised> {
     let pcie = &case.now.pcie;
     let width = pcie.link.width?;
-    let earlier = case.before.and_then(|before| before.vitals.pcie.link.width);
+    let earlier = case.before.and_then(|before| before.best.pcie_width);
     let possible = if pcie.virtual_machine == Some(true) { None } else { pcie.link.width_max };
     let max = possible.max(earlier)?;
     (width < max).then(|| {
@@ -36,15 +34,12 @@ fn width(case: &Case<'_>) -> Option<Raised> {
     })
 }
 
-/// A slower generation than possible while the GPU works; in a virtual machine than there was while it worked.
+/// A slower generation than possible while the GPU works; in a virtual machine than there ever was while it worked.
 fn generation(case: &Case<'_>) -> Option<Raised> {
     let pcie = &case.now.pcie;
     let load = case.now.gpu_utilization_percent.filter(|load| *load >= LOAD_PERCENT)?;
     let generation = pcie.link.generation?;
-    let worked =
-        |vitals: &Vitals| vitals.gpu_utilization_percent.is_some_and(|load| load >= LOAD_PERCENT);
-    let earlier = case.before.map(|before| &before.vitals).filter(|vitals| worked(vitals));
-    let earlier = earlier.and_then(|vitals| vitals.pcie.link.generation);
+    let earlier = case.before.and_then(|before| before.best.pcie_generation);
     let of_gpu = pcie.generation_max_of_gpu.unwrap_or(u32::MAX);
     let possible = pcie.link.generation_max.filter(|_| pcie.virtual_machine != Some(true));
     let max = possible.map(|max| max.min(of_gpu)).max(earlier)?;

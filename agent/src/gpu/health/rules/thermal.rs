@@ -6,7 +6,7 @@ use nvml_wrapper_sys::bindings::{
 };
 
 use super::{Case, NVML, OURS, Raised, Rule};
-use crate::gpu::health::{Verdict, vitals::Thermal};
+use crate::gpu::health::{Verdict, before::LATELY, vitals::Thermal};
 
 pub const RULES: &[Rule] = &[
     Rule { id: "hw_thermal_slowdown", source: NVML, judge: hardware_thermal },
@@ -89,7 +89,7 @@ fn software_thermal(case: &Case<'_>) -> Option<Raised> {
 
 /// The hardware has stepped in since the reading before, and does not now.
 fn lately(case: &Case<'_>) -> Option<Raised> {
-    let before = case.before?;
+    let before = case.before.filter(|before| before.ago <= LATELY)?;
     let thermal = before.growth(case.now, |vitals| vitals.thermal.hardware_thermal_ns).unwrap_or(0);
     let brake = before.growth(case.now, |vitals| vitals.thermal.power_brake_ns).unwrap_or(0);
     let (thermal_now, brake_now) = (has(case, THERMAL)?, has(case, BRAKE)?);

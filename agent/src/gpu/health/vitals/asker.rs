@@ -129,18 +129,20 @@ impl<'a> Asker<'a> {
         if self.reader.is_lost() || fields.is_empty() {
             return Batch(Vec::new());
         }
-        let answers = self
-            .during("nvmlDeviceGetFieldValues", || field_values(d, &fields))
-            .unwrap_or_else(|error| {
-                let code = code(error);
-                fields.iter().map(|_| Err(again(code))).collect()
-            });
-        // A number that the driver does not know yet.
+        // A number that the driver does not know yet. That the whole call is refused says nothing of the kind.
         let known = |answer| match answer {
             Err(NvmlError::InvalidArg) => Err(NvmlError::FunctionNotFound),
             answer => answer,
         };
-        Batch(fields.into_iter().zip(answers.into_iter().map(known)).collect())
+        let answers: Vec<_> =
+            match self.during("nvmlDeviceGetFieldValues", || field_values(d, &fields)) {
+                Ok(answers) => answers.into_iter().map(known).collect(),
+                Err(error) => {
+                    let code = code(error);
+                    fields.iter().map(|_| Err(again(code))).collect()
+                }
+            };
+        Batch(fields.into_iter().zip(answers).collect())
     }
 
     /// Keeps the value of one field of the batch, or the reason why it has none.

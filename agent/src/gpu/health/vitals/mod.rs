@@ -14,6 +14,8 @@ pub use nvlink::{Link, NvLink};
 pub use pcie::Pcie;
 pub use thermal::{Fan, Thermal};
 
+use std::{collections::BTreeSet, time::Instant};
+
 use self::asker::Asker;
 use crate::gpu::{GpuError, lane, reading::Absent, worker::Session};
 
@@ -21,6 +23,8 @@ use crate::gpu::{GpuError, lane, reading::Absent, worker::Session};
 #[derive(Debug, Clone, Default)]
 pub struct Vitals {
     pub said: Said,
+    /// When the library was loaded that this was read with: with each driver anew.
+    pub library_since: Option<Instant>,
     pub gpu_utilization_percent: Option<u32>,
     /// A divided GPU has its NVLinks switched off.
     pub mig_enabled: Option<bool>,
@@ -56,6 +60,7 @@ pub fn vitals(session: &Session<'_>, index: u32) -> Result<Vitals, GpuError> {
     let (said, absent) = r.into_parts();
     Ok(Vitals {
         said,
+        library_since: Some(session.loaded.since),
         gpu_utilization_percent: load.map(|load| load.gpu),
         mig_enabled: mig.map(|mig| mig.current == 1),
         recovery_action: recovery_action.and_then(|action| u32::try_from(action).ok()),
@@ -66,4 +71,14 @@ pub fn vitals(session: &Session<'_>, index: u32) -> Result<Vitals, GpuError> {
         nvlink,
         absent,
     })
+}
+
+/// What only the GPUs of a node together tell of each.
+pub fn compare<'a>(gpus: impl Iterator<Item = &'a mut Vitals>) {
+    let gpus: Vec<_> = gpus.map(|gpu| &mut gpu.nvlink).collect();
+    let on_switches = |gpu: &&&mut NvLink| gpu.to_switches.is_some_and(|up| up > 0);
+    let like: BTreeSet<_> = gpus.iter().filter(on_switches).map(|gpu| gpu.links.len()).collect();
+    for gpu in gpus {
+        gpu.peers_on_switches = like.contains(&gpu.links.len());
+    }
 }

@@ -1,7 +1,7 @@
 //! The NVLinks of a GPU, and the fabric that switches make of them.
 //!
 //! One call tells of all links. Which counters a board has differs by generation; link 0's are asked for in the first call,
-//! and of the others only those that it has.
+//! and of the others only those that it has. Where link 0 is not known to be up, all are: one that is down may tell none.
 
 use nvml_wrapper::{Device, error::NvmlError};
 use nvml_wrapper_sys::bindings::NVML_NVLINK_STATE_INACTIVE;
@@ -26,6 +26,8 @@ pub struct NvLink {
     pub are_all: bool,
     /// How many links are up that go to a switch.
     pub to_switches: Option<u64>,
+    /// A GPU of this node with as many links has some up that go to switches. Set by [`compare`](super::compare).
+    pub peers_on_switches: bool,
     /// `None` where the driver does not tell.
     pub fabric: Option<Fabric>,
 }
@@ -54,7 +56,7 @@ impl NvLink {
         let count = count.and_then(|count| u32::try_from(count.min(MOST_LINKS)).ok());
         let (links, are_all) = count.map_or((Vec::new(), false), |count| links(d, r, batch, count));
         let fabric = r.read("fabric", "nvmlDeviceGetGpuFabricInfoV", || raw::fabric(d));
-        Self { links, are_all, to_switches, fabric }
+        Self { links, are_all, to_switches, peers_on_switches: false, fabric }
     }
 }
 
@@ -67,9 +69,7 @@ fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> (V
         return (Vec::new(), true);
     }
     let zero: Vec<_> = fields::of_link(0).map(|field| (field.id, first.answer(field))).collect();
-    let has = |answer: &Result<Value, NvmlError>| !answer.as_ref().is_err_and(is_by_design);
-    let known: Vec<u32> =
-        zero.iter().filter(|(_, answer)| has(answer)).map(|(id, _)| *id).collect();
+    let known = worth_asking(&zero);
     let rest =
         (1..count).flat_map(|link| known.iter().map(move |id| Field { id: *id, scope: link }));
     let batch = r.batch(d, rest.collect());
@@ -77,6 +77,19 @@ fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> (V
     let links: Vec<_> = (0..count).filter_map(|number| answers.link(d, r, number)).collect();
     let are_all = !links.is_empty() && !answers.failed;
     (links, are_all)
+}
+
+/// By what link 0 answered, the fields that the others may have.
+fn worth_asking(zero: &[(u32, Result<Value, NvmlError>)]) -> Vec<u32> {
+    let is_up = zero.iter().any(|(id, answer)| {
+        *id == fields::LINK_STATE.id && answer.as_ref().is_ok_and(|state| is_active(*state))
+    });
+    let has = |answer: &Result<Value, NvmlError>| !answer.as_ref().is_err_and(is_by_design);
+    zero.iter().filter(|(_, answer)| !is_up || has(answer)).map(|(id, _)| *id).collect()
+}
+
+fn is_active(state: Value) -> bool {
+    state.unsigned() != Some(NVML_NVLINK_STATE_INACTIVE.into())
 }
 
 const CRC_ERRORS: Asked = fields::LINK_CRC_ERRORS;
@@ -103,7 +116,7 @@ impl Answers {
     fn link(&mut self, d: &Device<'_>, r: &mut Asker<'_>, number: u32) -> Option<Link> {
         let state = fields::LINK_STATE;
         let up = match self.take(state, number) {
-            Ok(state) => Ok(state.unsigned() != Some(NVML_NVLINK_STATE_INACTIVE.into())),
+            Ok(state) => Ok(is_active(state)),
             // Before Hopper a function tells it.
             Err(error) if is_by_design(&error) => {
                 r.during("nvmlDeviceGetNvLinkState", || d.link_wrapper_for(number).is_active())
@@ -134,5 +147,25 @@ impl Answers {
             recoveries: counter(fields::LINK_RECOVERY_EVENTS, Some(RECOVERIES)),
             failed_recoveries: counter(FAILED, None),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_that_is_down_does_not_tell_is_asked_of_the_others() {
+        let ids: Vec<u32> = fields::of_link(0).map(|field| field.id).collect();
+        let with = |state: Result<u64, NvmlError>| {
+            let refused = ids.iter().filter(|id| **id != fields::LINK_STATE.id);
+            let state = (fields::LINK_STATE.id, state.map(Value::Unsigned));
+            let refused = refused.map(|id| (*id, Err(NvmlError::NotSupported)));
+            worth_asking(&std::iter::once(state).chain(refused).collect::<Vec<_>>())
+        };
+        assert_eq!(with(Ok(1)), [fields::LINK_STATE.id]);
+        assert_eq!(with(Ok(0)).len(), ids.len());
+        // Before Hopper the state is no field.
+        assert_eq!(with(Err(NvmlError::NotSupported)).len(), ids.len());
     }
 }

@@ -1,15 +1,21 @@
 //! Heat, and what holds the clocks down.
 
+use std::ops::RangeInclusive;
+
 use nvml_wrapper::{
     Device,
     enum_wrappers::device::{TemperatureSensor, TemperatureThreshold},
+    error::NvmlError,
 };
 
 use super::{
     asker::{Asker, Batch},
     fields::{self, SlowdownTimes},
 };
-use crate::gpu::raw;
+use crate::gpu::raw::{
+    self,
+    fields::{Field, Value},
+};
 
 #[derive(Debug, Clone, Default)]
 pub struct Thermal {
@@ -55,20 +61,21 @@ impl Thermal {
                 r.reader().not_asked(field, "nvmlDeviceGetTemperatureThreshold", why);
                 None
             }
-            None => {
-                r.read(field, "nvmlDeviceGetTemperatureThreshold", || d.temperature_threshold(kind))
-            }
+            None => r.read(field, "nvmlDeviceGetTemperatureThreshold", || {
+                d.temperature_threshold(kind).and_then(possible)
+            }),
         };
         let slowdown_celsius =
             threshold("slowdown_temperature_celsius", TemperatureThreshold::Slowdown);
         let memory_max_celsius =
             threshold("memory_max_temperature_celsius", TemperatureThreshold::MemoryMax);
-        let memory_celsius = r.count(batch, fields::MEMORY_CELSIUS);
+        let memory = fields::MEMORY_CELSIUS;
+        let memory_celsius = batch.answer(Field { id: memory.id, scope: 0 }).and_then(sensed);
         Self {
             celsius: r.read("temperature_celsius", "nvmlDeviceGetTemperature", || {
                 d.temperature(TemperatureSensor::Gpu)
             }),
-            memory_celsius: memory_celsius.and_then(|celsius| u32::try_from(celsius).ok()),
+            memory_celsius: r.read(memory.field, memory.call, || memory_celsius),
             margin_celsius,
             slowdown_celsius,
             memory_max_celsius,
@@ -83,6 +90,19 @@ impl Thermal {
             fans: fans(d, r),
         }
     }
+}
+
+/// Temperatures at which a board may do something. What is none stands for "there is none" on some boards.
+const POSSIBLE_CELSIUS: RangeInclusive<u32> = 1..=150;
+
+fn possible(threshold: u32) -> Result<u32, NvmlError> {
+    POSSIBLE_CELSIUS.contains(&threshold).then_some(threshold).ok_or(NvmlError::NotSupported)
+}
+
+/// A board without the sensor is at 0 degrees on some drivers.
+fn sensed(celsius: Value) -> Result<u32, NvmlError> {
+    let celsius = celsius.unsigned().and_then(|celsius| u32::try_from(celsius).ok());
+    celsius.filter(|celsius| *celsius > 0).ok_or(NvmlError::NotSupported)
 }
 
 /// More fans than any board has.

@@ -52,13 +52,14 @@ pub fn finding(gpu: &Listed) -> (Option<PciAddress>, FindingAnswer) {
     (Some(gpu.pci), finding)
 }
 
-/// That the node has more GPUs than this container.
-pub fn limit(not_given: &[Listed]) -> Option<String> {
-    let addresses: Vec<_> = not_given.iter().map(|gpu| gpu.pci.to_string()).collect();
-    (!addresses.is_empty()).then(|| {
-        format!(
-            "Not judged: {}, which the driver has and this container was not given; NVIDIA_VISIBLE_DEVICES=all gives it every GPU.",
-            addresses.join(", ")
-        )
-    })
+/// That the node has more GPUs than are judged, and why.
+pub fn limits(untold: &Untold) -> impl Iterator<Item = String> {
+    let limit = |gpus: &[Listed], why| {
+        let addresses: Vec<_> = gpus.iter().map(|gpu| gpu.pci.to_string()).collect();
+        (!addresses.is_empty())
+            .then(|| format!("Not judged: {}, which {why}.", addresses.join(", ")))
+    };
+    let not_given = "the driver has and this container was not given; NVIDIA_VISIBLE_DEVICES=all gives it every GPU";
+    let excluded = "the driver's setting NVreg_ExcludedGpus keeps from everybody";
+    [limit(&untold.not_given, not_given), limit(&untold.excluded, excluded)].into_iter().flatten()
 }

@@ -1,4 +1,4 @@
-use super::{CASE, Case, Degraded, Failed, Unreachable};
+use super::{Board, CASE, Case, Degraded, Failed, Unreachable, findings};
 use crate::gpu::{
     health::vitals::{Said, Trouble, Vitals},
     reading::Absent,
@@ -121,3 +121,12 @@ pub const CASES: &[Case] = &[
         ..CASE
     },
 ];
+
+#[test]
+fn a_recovery_action_is_told_as_what_is_to_be_done() {
+    for (number, action) in [(1, "RESET_GPU"), (6, "RESET_GPU"), (7, "RESTART_BM")] {
+        let vitals = Vitals { recovery_action: Some(number), ..Board::H100.healthy() };
+        let [finding] = &findings(&vitals, None)[..] else { panic!("one finding") };
+        assert_eq!(finding.nvidia_action, Some(action), "{number}");
+    }
+}

@@ -13,7 +13,7 @@ use super::{all, findings};
 use crate::gpu::{
     health::{
         Verdict,
-        before::Before,
+        before::{Before, Best},
         vitals::{Link, Memory, NvLink, Pcie, Said, Thermal, Vitals},
     },
     pcie::PcieLink,
@@ -88,6 +88,7 @@ fn h100() -> Vitals {
     };
     Vitals {
         said: Said { answered: 60, ..Said::default() },
+        library_since: None,
         gpu_utilization_percent: Some(100),
         mig_enabled: Some(false),
         recovery_action: Some(0),
@@ -136,6 +137,7 @@ fn h100() -> Vitals {
             links: (0..18).map(link).collect(),
             are_all: true,
             to_switches: Some(18),
+            peers_on_switches: false,
             fabric: Some(Fabric { state: 3, status: 0, health_mask: 0, health_summary: Some(0) }),
         },
         absent: Vec::new(),
@@ -187,6 +189,12 @@ fn link_of(generation: u32, width: u32) -> PcieLink {
     }
 }
 
+/// As if there had been one reading before.
+fn since(ago: Duration, vitals: Vitals) -> Before {
+    let best = Best::default().with(&vitals);
+    Before { ago, vitals, best }
+}
+
 #[test]
 fn each_case_raises_what_it_says_and_nothing_else() {
     for case in cases() {
@@ -196,7 +204,7 @@ fn each_case_raises_what_it_says_and_nothing_else() {
         let before = before.map(|(ago, change)| {
             let mut vitals = board.healthy();
             change(&mut vitals);
-            Before { ago: Duration::from_secs(ago), vitals }
+            since(Duration::from_secs(ago), vitals)
         });
         let found = findings(&vitals, before.as_ref());
         let ids: BTreeSet<_> = found.iter().map(|finding| finding.id).collect();
@@ -231,7 +239,7 @@ fn busy_healthy_boards_have_no_finding_at_first_nor_later() {
     for board in [Board::H100, Board::A100, Board::T4] {
         let vitals = board.healthy();
         assert_eq!(findings(&vitals, None), []);
-        let before = Before { ago: Duration::from_hours(1), vitals: vitals.clone() };
+        let before = since(Duration::from_hours(1), vitals.clone());
         assert_eq!(findings(&vitals, Some(&before)), []);
     }
 }
@@ -240,7 +248,7 @@ fn busy_healthy_boards_have_no_finding_at_first_nor_later() {
 fn a_rule_without_its_figure_stays_silent() {
     let nothing = Vitals::default();
     assert_eq!(findings(&nothing, None), []);
-    let before = Before { ago: Duration::from_mins(1), vitals: nothing.clone() };
+    let before = since(Duration::from_mins(1), nothing.clone());
     assert_eq!(findings(&nothing, Some(&before)), []);
     assert_eq!(findings(&h100(), Some(&before)), []);
 }

@@ -74,6 +74,25 @@ pub const CASES: &[Case] = &[
     },
     Case {
         rule: "nvlink_down",
+        what: "all of them, while a peer has its own up",
+        now: |v| {
+            all_down(v);
+            v.nvlink.peers_on_switches = true;
+        },
+        raises: Some(Degraded),
+        ..CASE
+    },
+    Case {
+        rule: "nvlink_down",
+        what: "a divided GPU, while a peer has its own up",
+        now: |v| {
+            all_down(v);
+            (v.nvlink.peers_on_switches, v.mig_enabled) = (true, Some(true));
+        },
+        ..CASE
+    },
+    Case {
+        rule: "nvlink_down",
         what: "a GPU that has been divided since",
         now: |v| {
             all_down(v);
@@ -118,6 +137,13 @@ pub const CASES: &[Case] = &[
         now: |v| blackwell(v, 1, 0),
         before: Some((60, |v| blackwell(v, 0, 0))),
         raises: Some(Degraded),
+        ..CASE
+    },
+    Case {
+        rule: "nvlink_errors",
+        what: "a recovery on some day",
+        now: |v| blackwell(v, 1, 0),
+        before: Some((86_400, |v| blackwell(v, 0, 0))),
         ..CASE
     },
     Case {

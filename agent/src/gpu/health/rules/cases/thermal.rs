@@ -75,6 +75,13 @@ pub const CASES: &[Case] = &[
     },
     Case {
         rule: "slowdown_lately",
+        what: "by the brake, on some day",
+        now: |v| v.thermal.power_brake_ns = Some(5_000_001),
+        before: Some((86_400, SAME)),
+        ..CASE
+    },
+    Case {
+        rule: "slowdown_lately",
         what: "at this moment",
         now: |v| {
             v.thermal.power_brake_ns = Some(9_000_000);
