@@ -9,12 +9,10 @@ use nvml_wrapper_sys::bindings::{
     },
 };
 
-use super::{
-    links::{self, Link},
-    numbers::ranges,
-};
+use super::links::{self, Link};
 use crate::gpu::{
     GpuError, GpuName, inventory,
+    numbers::ranges,
     raw::{
         self,
         fields::{Field, field_values},

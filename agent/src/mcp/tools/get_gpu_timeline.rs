@@ -8,8 +8,8 @@
 //! their lowest, mean and highest).
 //!
 //! The recorder (`agent record`; the chart starts it with `ebpf.enabled=true`) reads every GPU once a second and keeps ten
-//! minutes of that, and six hours by 15 s with lowest, mean and highest: `resolution_s` says which answered. It takes 128 KiB a
-//! GPU, 2 MiB for sixteen; a restart begins anew. A session without a recorder has what the driver itself keeps, some seconds
+//! minutes of that, and six hours by 15 s with lowest, mean and highest: `resolution_s` says which answered. It takes 130 KiB a
+//! GPU, 2.1 MiB for sixteen; a restart begins anew. A session without a recorder has what the driver itself keeps, some seconds
 //! of power, utilisation and clocks, and one reading of now: `source: driver_buffers`.
 //!
 //! - `min` and `max` also have what the driver has sampled between two readings; `p95` is of the points' means, so in 15 s a
@@ -66,7 +66,11 @@ use super::{
 };
 use crate::{
     event::Filter,
-    gpu::{GpuName, reading::Absent, sample},
+    gpu::{
+        GpuName,
+        reading::{Absent, LOST},
+        sample,
+    },
     mcp::{
         render,
         tool::{Call, Refusal, Tool},
@@ -184,7 +188,7 @@ impl Tool for GetGpuTimeline {
         } else {
             (Source::DriverBuffers, kept(node, gpu.as_ref(), window).await?)
         };
-        let metrics = metrics.unwrap_or_else(|| MAIN.to_vec());
+        let metrics = metrics.map_or_else(|| MAIN.to_vec(), distinct);
         let wanted = Wanted { metrics: &metrics, window, detail, points, source };
         let pci = match (&gpu, known.first()) {
             (Some(_), Some(known)) => known.name.pci,
@@ -211,6 +215,17 @@ impl Tool for GetGpuTimeline {
             limits,
         })
     }
+}
+
+/// Each once, in the order in which they were first named: a request has room for a million of them.
+fn distinct(named: Vec<Metric>) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for metric in named {
+        if !metrics.contains(&metric) {
+            metrics.push(metric);
+        }
+    }
+    metrics
 }
 
 /// What the recorder has, which needs no driver that answers.
@@ -246,10 +261,7 @@ async fn kept(
     let mut known = Vec::new();
     for (name, kept) in node.gpu.ask_each(select::gpus(node, wanted).await?, sample::kept).await {
         let (window, absent) = match kept {
-            Ok(sample::Kept { samples: _, now }) if now.lost => (
-                Err("NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus".to_owned()),
-                now.absent,
-            ),
+            Ok(sample::Kept { samples: _, now }) if now.lost => (Err(LOST.to_owned()), now.absent),
             Ok(sample::Kept { samples, now }) => {
                 let mut window = kept::window(&samples, SystemTime::now(), &now.sample);
                 window.clip(since, until);
@@ -311,5 +323,11 @@ mod tests {
             let metric: Metric = serde_json::from_value(gauge.name().into()).unwrap();
             assert_eq!(metric.gauge(), gauge);
         }
+    }
+
+    #[test]
+    fn a_metric_is_told_once_however_often_it_is_named() {
+        let [power, clock] = [Metric::PowerWatts, Metric::SmClockMhz];
+        assert_eq!(distinct(vec![power, clock, power, power, clock]), [power, clock]);
     }
 }
