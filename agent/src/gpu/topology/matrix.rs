@@ -77,6 +77,12 @@ impl Read {
         Some(format!("GPU {}: {call}: {reason}", self.name.index))
     }
 
+    /// Whether it is divided (MIG).
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        self.place.as_ref().is_ok_and(|place| place.divided)
+    }
+
     fn links_up(&self, to: PeerKind) -> impl Iterator<Item = &Link> {
         self.links().iter().filter(move |link| link.is_up() && link.peer.kind == to)
     }
