@@ -20,8 +20,8 @@
 //! - Memory is kept in steps of 8 MiB, power of 0.1 W, utilisation of 0.5 %.
 //! - `throttle` has what held the clocks (NVML's event reasons) with the number of readings, a second apart, in which it did.
 //! - `counters` has by how much each rose in the window. One that has fallen began anew with the driver, and is counted from 0.
-//! - `gaps` are where nothing was read: a GPU that hangs or is lost, a driver that is unloaded, a recorder that did not get to
-//!   run. A node's clock that was set is a gap without length.
+//! - `gaps` are where nothing was read, the newest first: a GPU that hangs or is lost, a driver that is unloaded, a recorder that
+//!   did not get to run. Where a summary of many GPUs has no room for all, `gaps_left_out` counts the rest. A node's clock that was set is a gap without length.
 //! - A metric that the board does not have is in no series, with its reason in `absent`, and is never 0. A GPU that is divided
 //!   (MIG) has no utilisation of the whole.
 //! - `events` are the window's faults in short, the newest 20. Their `seq` is that of analyze_xid_errors; `next_cursor` goes on
@@ -49,6 +49,7 @@
 //! ```
 
 mod answer;
+mod size;
 mod text;
 
 use std::{
@@ -189,7 +190,8 @@ impl Tool for GetGpuTimeline {
             (Source::DriverBuffers, kept(node, gpu.as_ref(), window).await?)
         };
         let metrics = metrics.map_or_else(|| MAIN.to_vec(), distinct);
-        let wanted = Wanted { metrics: &metrics, window, detail, points, source };
+        let width = size::width(known.len() * metrics.len());
+        let wanted = Wanted { metrics: &metrics, window, detail, points, source, width };
         let pci = match (&gpu, known.first()) {
             (Some(_), Some(known)) => known.name.pci,
             _ => None,
@@ -201,7 +203,7 @@ impl Tool for GetGpuTimeline {
         }
         let gpus: Vec<_> =
             known.iter().map(|known| GpuTimeline::of(known, &wanted, &events)).collect();
-        Ok(Timeline {
+        let mut timeline = Timeline {
             simulated: node.gpu.simulated(),
             node: node.name.clone(),
             source,
@@ -213,7 +215,11 @@ impl Tool for GetGpuTimeline {
             events: events.into_iter().rev().take(EVENTS).rev().collect(),
             next_cursor: node.journal.end().to_string(),
             limits,
-        })
+        };
+        if detail == Detail::Summary {
+            size::shorten(&mut timeline);
+        }
+        Ok(timeline)
     }
 }
 
