@@ -192,8 +192,8 @@ fn the_tree_leads_from_host_bridges_to_devices() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn sixteen_gpus_and_more_nics_than_fit_stay_within_the_bound_of_a_summary() -> Result<()> {
+/// Sixteen GPUs, each with a link that is down and one that errs, and 32 NICs: devices and scenario.
+fn sixteen(more: &str) -> Result<(String, String)> {
     use std::fmt::Write as _;
     let (mut devices, mut scenario) = (String::new(), "profile = 'h100'\ngpus = 16\n".to_owned());
     for index in 0..16 {
@@ -201,7 +201,7 @@ fn sixteen_gpus_and_more_nics_than_fit_stay_within_the_bound_of_a_summary() -> R
         write!(
             scenario,
             "[[gpu]]\nindex = {index}\npci.address = '0000:{bus:x}:00.0'\nidentity.module_id = {index}\n\
-             nvlink.links.{index} = {{ state = 'inactive', replay_errors = 4 }}\n"
+             nvlink.links.{index} = {{ state = 'inactive', replay_errors = 4 }}\n{more}\n"
         )?;
         writeln!(devices, "pci0000:00/00:{index:02x}.0/{bus:x}:00.0 gpu 0")?;
         for function in 0..2 {
@@ -212,6 +212,12 @@ fn sixteen_gpus_and_more_nics_than_fit_stay_within_the_bound_of_a_summary() -> R
             )?;
         }
     }
+    Ok((devices, scenario))
+}
+
+#[test]
+fn sixteen_gpus_and_more_nics_than_fit_stay_within_the_bound_of_a_summary() -> Result<()> {
+    let (devices, mut scenario) = sixteen("")?;
     scenario.push_str("lost = true\n");
     let (_dir, mut agent) = machine(&devices, &scenario)?;
     let answer = agent.ask("get_gpu_topology", &json!({}))?;
@@ -225,6 +231,25 @@ fn sixteen_gpus_and_more_nics_than_fit_stay_within_the_bound_of_a_summary() -> R
     assert!(size < 32 << 10, "{size}");
     let full = agent.ask("get_gpu_topology", &json!({"detail": "full"}))?;
     assert_eq!(entry(&full, "NIC30", "NIC31")?["relation"], "PIX");
+    Ok(())
+}
+
+#[test]
+fn sixteen_gpus_of_which_none_answers_stay_within_the_bound_too() -> Result<()> {
+    for (fault, said) in [
+        ("lost = true", "GPU_IS_LOST"),
+        ("faults.nvmlDeviceGetCpuAffinity = { hang = true }", "nvmlDeviceGetCpuAffinity"),
+    ] {
+        let (devices, scenario) = sixteen(fault)?;
+        let (_dir, mut agent) = machine(&devices, &scenario)?;
+        let answer = agent.ask("get_gpu_topology", &json!({}))?;
+        for gpu in answer["gpus"].as_array().context("gpus")? {
+            assert!(gpu["error"].as_str().unwrap_or_default().contains(said), "{gpu}");
+        }
+        assert_eq!(entry(&answer, "GPU0", "GPU1")?["relation"], Value::Null);
+        let size = answer.to_string().len();
+        assert!(size < 32 << 10, "{said}: {size}");
+    }
     Ok(())
 }
 
@@ -305,6 +330,11 @@ fn what_is_not_alike_is_noted_and_nothing_else_is() -> Result<()> {
     let bridged = |more: &str| {
         format!("profile = 'a100'\ngpus = 2\n{}{}", pair(0, "0f", more), pair(1, "07", ""))
     };
+    // Links that go to no switch.
+    let off = |count: u32| {
+        let off = |link| format!("nvlink.links.{link}.state = 'inactive'\n");
+        "nvlink.remote = 'gpu'\n".to_owned() + &(0..count).map(off).collect::<String>()
+    };
     for (scenario, expected) in [
         ("profile = 'h100'".to_owned(), vec![]),
         // One link less at one GPU makes every way to it narrower, and no other.
@@ -327,6 +357,19 @@ fn what_is_not_alike_is_noted_and_nothing_else_is() -> Result<()> {
             vec!["nvlink_errors [1]"],
         ),
         ("profile = 't4'".to_owned(), vec![]),
+        // Without a bridge, and with one that joins some of the links.
+        (format!("profile = 'a100'\ngpus = 2\n[all]\n{}", off(12)), vec![]),
+        (format!("profile = 'a100'\ngpus = 2\n[all]\n{}", off(4)), vec![]),
+        // Two joined by a bridge, and one by itself.
+        (
+            bridged("").replace("gpus = 2", "gpus = 3") + "[[gpu]]\nindex = 2\n" + &off(12),
+            vec![],
+        ),
+        // What is divided has its links off.
+        (
+            format!("profile = 'h100'\n[[gpu]]\nindex = 3\nmig.enabled = true\n{}", off(18)),
+            vec![],
+        ),
     ] {
         let (_dir, mut agent) = machine("", &scenario)?;
         let answer = agent.ask("get_gpu_topology", &json!({}))?;
@@ -352,8 +395,7 @@ fn a_gpu_that_is_lost_takes_its_own_pairs_and_no_others() -> Result<()> {
             for (of, to) in [("GPU3", other.as_str()), (other.as_str(), "GPU3")] {
                 let entry = entry(&answer, of, to)?;
                 assert_eq!(entry["relation"], Value::Null, "{entry}");
-                let reason = entry["reason"].as_str().unwrap_or_default();
-                assert!(reason.starts_with("GPU 3: ") && reason.contains("GPU_IS_LOST"), "{entry}");
+                assert_eq!(entry.get("reason"), None, "{entry}");
             }
             assert_eq!(
                 entry(&answer, &other, if other == "GPU0" { "GPU1" } else { "GPU0" })?["relation"],
@@ -363,6 +405,10 @@ fn a_gpu_that_is_lost_takes_its_own_pairs_and_no_others() -> Result<()> {
         assert_eq!(noted(&answer), ["gpu_unreachable [3]"]);
         assert!(answer["gpus"][3]["error"].as_str().unwrap_or_default().contains("GPU_IS_LOST"));
         assert_eq!(answer["p2p"][0], json!({"capability": "read", "pairs": {"OK": 42}}));
+        // Where the GPU itself is not in the answer, the cell says it.
+        let other = agent.ask("get_gpu_topology", &json!({"gpu": 0}))?;
+        let reason = entry(&other, "GPU0", "GPU3")?["reason"].as_str().unwrap_or_default();
+        assert!(reason.starts_with("GPU 3: ") && reason.contains("GPU_IS_LOST"), "{other}");
     }
     Ok(())
 }
@@ -374,10 +420,9 @@ fn a_gpu_that_hangs_is_named_where_it_is_missing() -> Result<()> {
     let (_dir, mut agent) = machine("", hangs)?;
     let answer = agent.ask("get_gpu_topology", &json!({}))?;
     let missing = entry(&answer, "GPU0", "GPU7")?;
-    assert!(
-        missing["reason"].as_str().unwrap_or_default().contains("nvmlDeviceGetCpuAffinity"),
-        "{missing}"
-    );
+    assert_eq!((&missing["relation"], missing.get("reason")), (&Value::Null, None), "{missing}");
+    let error = answer["gpus"][7]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("nvmlDeviceGetCpuAffinity"), "{error}");
     assert_eq!(answer["gpus"][0]["cpu_affinity"], "0-55,112-167");
     assert_eq!(answer["gpus"][0]["nvlinks"]["up"], 18);
     Ok(())

@@ -13,15 +13,15 @@ use std::{
 use nvml_wrapper::error::NvmlError;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::reading;
+use super::{kernel_module, reading};
 
 /// What stands between this process and the driver, and what to do; `None` where it is not the files.
 #[must_use]
 pub fn refusal(error: &NvmlError) -> Option<(String, String)> {
-    let (dev, module) = (Path::new("/dev"), Path::new("/proc/driver/nvidia/version"));
+    let (dev, host) = (Path::new("/dev"), Path::new("/"));
     match error {
         NvmlError::NoPermission => denied(dev),
-        NvmlError::DriverNotLoaded => missing(dev, module),
+        NvmlError::DriverNotLoaded => missing(dev, host),
         _ => None,
     }
     .map(|(why, remedy)| (format!("{}: {why}", reading::reason(error)), remedy))
@@ -60,15 +60,16 @@ fn denied(dev: &Path) -> Option<(String, String)> {
 }
 
 /// The driver is loaded on the node, and its files are not in this container.
-fn missing(dev: &Path, module: &Path) -> Option<(String, String)> {
-    let version = fs::read_to_string(module).ok()?;
+fn missing(dev: &Path, host: &Path) -> Option<(String, String)> {
+    let module = kernel_module::read(host).ok()?;
     let control = dev.join("nvidiactl");
     if control.exists() {
         return None;
     }
-    let version = version.lines().next().unwrap_or_default().to_owned();
+    let (flavour, version) = (module.flavour.name(), module.version.unwrap_or_default());
+    let module = format!("{flavour} kernel module {version}");
     Some((
-        format!("the node's kernel has the driver ({version}), and {} is not there", control.display()),
+        format!("the node's kernel has the driver ({}), and {} is not there", module.trim_end(), control.display()),
         "Set gpuAccess.method so that the NVIDIA runtime, CDI or a claim injects the device files (runtimeClassName: nvidia)."
             .to_owned(),
     ))
@@ -106,14 +107,18 @@ mod tests {
     #[test]
     fn a_driver_without_files_is_not_a_driver_that_is_not_loaded() {
         let root = tempfile::tempdir().unwrap();
-        let module = root.path().join("version");
-        assert_eq!(missing(root.path(), &module), None);
-        fs::write(&module, "NVRM version: NVIDIA UNIX Open Kernel Module\nGCC version: x\n")
-            .unwrap();
-        let (why, remedy) = missing(root.path(), &module).unwrap();
-        assert!(why.contains("Open Kernel Module") && why.contains("nvidiactl"), "{why}");
+        let module = root.path().join(kernel_module::PATH);
+        assert_eq!(missing(root.path(), root.path()), None);
+        fs::create_dir_all(module.parent().unwrap()).unwrap();
+        let line = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release";
+        fs::write(&module, format!("{line}\nGCC version: x\n")).unwrap();
+        let (why, remedy) = missing(root.path(), root.path()).unwrap();
+        assert!(
+            why.contains("(open kernel module 580.95.05)") && why.contains("nvidiactl"),
+            "{why}"
+        );
         assert!(!why.contains("GCC") && remedy.contains("gpuAccess"), "{why}");
         fs::write(root.path().join("nvidiactl"), "").unwrap();
-        assert_eq!(missing(root.path(), &module), None);
+        assert_eq!(missing(root.path(), root.path()), None);
     }
 }

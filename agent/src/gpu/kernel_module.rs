@@ -15,6 +15,14 @@ pub enum Flavour {
     Proprietary,
 }
 
+impl KernelModule {
+    /// The driver's branch: 580 of 580.95.05.
+    #[must_use]
+    pub fn branch(&self) -> Option<u16> {
+        self.version.as_ref()?.split_once('.')?.0.parse().ok()
+    }
+}
+
 impl Flavour {
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -54,26 +62,32 @@ mod tests {
 
     #[test]
     fn the_two_flavours_are_told_apart() {
-        for (line, flavour, version) in [
+        for (line, flavour, version, branch) in [
             (
                 "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)  Tue Sep 23",
                 Flavour::Open,
                 "580.95.05",
+                580,
             ),
             (
                 "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023",
                 Flavour::Proprietary,
                 "535.129.03",
+                535,
             ),
             (
                 "NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  570.86.15  Release Build",
                 Flavour::Open,
                 "570.86.15",
+                570,
             ),
         ] {
             let module = parse(&format!("{line}\nGCC version:  gcc version 12.3.0\n"));
-            assert_eq!(module, Some(KernelModule { flavour, version: Some(version.to_owned()) }));
+            let expected = KernelModule { flavour, version: Some(version.to_owned()) };
+            assert_eq!(expected.branch(), Some(branch));
+            assert_eq!(module, Some(expected));
         }
+        assert_eq!(parse(""), None);
         assert_eq!(parse("GCC version:  gcc version 12.3.0\n"), None);
     }
 }

@@ -20,6 +20,8 @@ pub mod inventory;
 pub mod kernel_module;
 mod lane;
 pub mod library;
+mod links;
+mod numbers;
 pub mod pcie;
 pub mod processes;
 pub mod raw;

@@ -122,6 +122,9 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Of a GPU that is lost.
+pub const LOST: &str = "NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus";
+
 /// Whether the error says that the board or driver does not have the value at all.
 ///
 /// nvml-wrapper knows return codes up to 22; 25 (argument version mismatch) and 26 (deprecated) arrive as unexpected
@@ -148,9 +151,7 @@ pub fn reason(error: &NvmlError) -> String {
             "NVML_ERROR_FUNCTION_NOT_FOUND: the installed driver is too old for it".to_owned()
         }
         NvmlError::NoPermission => "NVML_ERROR_NO_PERMISSION: needs UID 0".to_owned(),
-        NvmlError::GpuLost => {
-            "NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus".to_owned()
-        }
+        NvmlError::GpuLost => LOST.to_owned(),
         NvmlError::UnexpectedVariant(25) => {
             "NVML_ERROR_ARGUMENT_VERSION_MISMATCH: the installed driver is too old for it"
                 .to_owned()

@@ -16,7 +16,7 @@ use super::Node;
 use crate::{
     gpu::{
         GpuError, GpuName, inventory,
-        reading::Absent,
+        reading::{Absent, LOST},
         sample::{self, Seen, Taken},
         worker::Session,
     },
@@ -104,7 +104,7 @@ impl Timelines {
             track.name = GpuName { index, pci, uuid: uuid.or_else(|| before.uuid.clone()), minor };
         }
         if taken.lost {
-            track.rings.missed(now, "NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus");
+            track.rings.missed(now, LOST);
         } else {
             track.rings.push(now, clock, &taken.sample);
             track.absent = taken.absent;

@@ -16,8 +16,8 @@ use super::{
     point::{Heap, Point},
 };
 
-/// Points of a second: ten minutes.
-pub const FINE: usize = 600;
+/// Points of a second: ten minutes, and as much as a question about ten minutes may come after the newest of them.
+pub const FINE: usize = 615;
 /// Points of [`COARSE_S`]: six hours.
 pub const COARSE: usize = 1440;
 /// Seconds of a coarse point.

@@ -1,17 +1,9 @@
 //! `NVLink` and its fabric in short: how many links, how they are, and which domain they make. What each link does is not
 //! here.
 
-use nvml_wrapper::{Device, error::NvmlError};
-use nvml_wrapper_sys::bindings::field_id::NVML_FI_DEV_NVLINK_LINK_COUNT;
+use nvml_wrapper::Device;
 
-use crate::gpu::{
-    raw::{
-        self,
-        fields::{Field, field_value},
-    },
-    reading::{Reader, is_by_design},
-    worker::Session,
-};
+use crate::gpu::{links, raw, reading::Reader, worker::Session};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NvLinks {
@@ -26,44 +18,27 @@ pub struct NvLinks {
 impl NvLinks {
     /// `None` is a board without.
     pub fn read(session: &Session<'_>, d: &Device<'_>, r: &mut Reader<'_>) -> Option<Self> {
-        let field = Field { id: NVML_FI_DEV_NVLINK_LINK_COUNT, scope: 0 };
-        let count = r.read("nvlink", "nvmlDeviceGetFieldValues(91)", || field_value(d, field))?;
-        let count = count.unsigned().and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
+        let count = r.read("nvlink", links::COUNT, || links::count(d))?;
+        let states = links::states(d, session.progress, Some(count));
+        let states = r.read("nvlink.up", links::STATE, || states);
+        let first = states.as_ref().and_then(|states| states.first()).map_or(0, |(link, _)| *link);
         let call = "nvmlDeviceGetNvLinkVersion";
         let version = if count == 0 {
             r.not_asked("nvlink.version", call, "the board has no link");
             None
         } else {
-            r.read("nvlink.version", call, || raw::identity::nvlink_version(d, 0))
+            r.read("nvlink.version", call, || raw::identity::nvlink_version(d, first))
         };
-        let (up, down) = states(session, d, r, count).unzip();
-        Some(Self { count, version: version.map(version_name), up, down })
-    }
-}
-
-/// How many links are up and how many down; `None` where one could not be read.
-fn states(
-    session: &Session<'_>,
-    d: &Device<'_>,
-    r: &mut Reader<'_>,
-    count: u32,
-) -> Option<(u32, u32)> {
-    let call = "nvmlDeviceGetNvLinkState";
-    let (mut up, mut down, mut refused) = (0, 0, None);
-    for link in 0..count {
-        match session.progress.during(call, || d.link_wrapper_for(link).is_active()) {
-            Ok(true) => up += 1,
-            Ok(false) => down += 1,
-            Err(error) if is_by_design(&error) || matches!(error, NvmlError::InvalidArg) => {
-                refused = Some(error);
-            }
-            Err(error) => return r.read("nvlink.up", call, || Err(error)),
-        }
-    }
-    match refused {
-        // None that was refused is counted, and this is no count.
-        Some(error) if up + down == 0 => r.read("nvlink.up", call, || Err(error)),
-        _ => Some((up, down)),
+        let of = |wanted: bool| {
+            let states = states.as_ref()?.iter();
+            Some(states.map(|(_, up)| u32::from(*up == wanted)).sum())
+        };
+        Some(Self {
+            count,
+            version: version.map(links::version_name),
+            up: of(true),
+            down: of(false),
+        })
     }
 }
 
@@ -79,12 +54,11 @@ pub struct Fabric {
 
 impl Fabric {
     pub fn read(d: &Device<'_>, r: &mut Reader<'_>) -> Option<Self> {
-        let place =
-            r.read("fabric", "nvmlDeviceGetGpuFabricInfo", || raw::identity::fabric_place(d))?;
+        let place = r.read("fabric", "nvmlDeviceGetGpuFabricInfoV", || raw::fabric(d))?;
         let completed = place.state == COMPLETED;
         if !completed {
             let why = "the registration with the fabric is not completed";
-            r.not_asked("fabric.status", "nvmlDeviceGetGpuFabricInfo", why);
+            r.not_asked("fabric.status", "nvmlDeviceGetGpuFabricInfoV", why);
         }
         Some(Self {
             state: state_name(place.state),
@@ -96,31 +70,16 @@ impl Fabric {
 }
 
 /// `NVML_GPU_FABRIC_STATE_COMPLETED`.
-const COMPLETED: u8 = 3;
+const COMPLETED: u32 = 3;
 
 /// `NVML_GPU_FABRIC_STATE_*`.
-fn state_name(number: u8) -> String {
+fn state_name(number: u32) -> String {
     let name = match number {
         0 => "not_supported",
         1 => "not_started",
         2 => "in_progress",
         COMPLETED => "completed",
         _ => return format!("NVML_GPU_FABRIC_STATE {number}"),
-    };
-    name.to_owned()
-}
-
-/// `NVML_NVLINK_VERSION_*`.
-fn version_name(number: u32) -> String {
-    let name = match number {
-        1 => "1.0",
-        2 => "2.0",
-        3 => "2.2",
-        4 => "3.0",
-        5 => "3.1",
-        6 => "4.0",
-        7 => "5.0",
-        _ => return format!("NVML_NVLINK_VERSION {number}"),
     };
     name.to_owned()
 }

@@ -204,7 +204,7 @@ pub fn full(session: &Session<'_>, index: u32, host: &Path) -> Result<Gpu, GpuEr
         pcie_device_generation_max: r.read(
             "pcie_device_generation_max",
             "nvmlDeviceGetGpuMaxPcieLinkGeneration",
-            || raw::identity::pcie_device_generation_max(&d),
+            || raw::pcie_generation_max_of_gpu(&d),
         ),
         place: Place::read(&d, &mut r, gpu.name.pci, host),
         modes: Modes::read(&d, &mut r),

@@ -1,12 +1,16 @@
 //! Where a GPU sits: near which CPUs and memory, and where in its rack.
 
-use std::{ffi::c_ulong, fmt::Write as _, path::Path};
+use std::path::Path;
 
 use nvml_wrapper::Device;
 use nvml_wrapper_sys::bindings::NVML_AFFINITY_SCOPE_NODE;
 
 use crate::{
-    gpu::{raw, reading::Reader},
+    gpu::{
+        numbers::{bits, ranges},
+        raw,
+        reading::Reader,
+    },
     xid::PciAddress,
 };
 
@@ -40,7 +44,7 @@ impl Place {
     pub fn read(d: &Device<'_>, r: &mut Reader<'_>, pci: Option<PciAddress>, host: &Path) -> Self {
         let cpus = r.read("cpu_affinity", "nvmlDeviceGetCpuAffinity", || d.cpu_affinity(WORDS));
         let cpu_affinity = cpus.and_then(|words| {
-            let list = list(&words);
+            let list = ranges(&words);
             if list.is_empty() {
                 r.not_available("cpu_affinity", "nvmlDeviceGetCpuAffinity");
             }
@@ -85,33 +89,6 @@ fn host_numa_node(
     shown
 }
 
-/// The numbers of the bits that are set.
-fn bits(words: &[c_ulong]) -> Vec<u32> {
-    (0..)
-        .zip(words)
-        .flat_map(|(at, word)| {
-            (0..c_ulong::BITS)
-                .filter(move |bit| word >> bit & 1 == 1)
-                .map(move |bit| at * c_ulong::BITS + bit)
-        })
-        .collect()
-}
-
-/// As ranges.
-fn list(words: &[c_ulong]) -> String {
-    let mut text = String::new();
-    let bits = bits(words);
-    for run in bits.chunk_by(|a, b| a + 1 == *b) {
-        let comma = if text.is_empty() { "" } else { "," };
-        let _ = match run {
-            [first, .., last] => write!(text, "{comma}{first}-{last}"),
-            [one] => write!(text, "{comma}{one}"),
-            [] => Ok(()),
-        };
-    }
-    text
-}
-
 impl Platform {
     fn of(platform: raw::identity::Platform) -> Self {
         let serial = platform.chassis_serial.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -124,18 +101,5 @@ impl Platform {
             peer_type: platform.peer_type.into(),
             module: platform.module.into(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bit_set_is_a_list_of_ranges() {
-        let cpus = (1 << 32) - 1;
-        assert_eq!(list(&[cpus, cpus, 0]), "0-31,64-95");
-        assert_eq!(list(&[1 << 63, 0b1001, 0]), "63-64,67");
-        assert_eq!(list(&[0, 0]), "");
     }
 }

@@ -7,13 +7,12 @@ use nvml_wrapper::{
     error::{NvmlError, nvml_sym, nvml_try},
 };
 use nvml_wrapper_sys::bindings::{
-    nvmlConfComputeSystemState_t, nvmlDevice_t, nvmlGpuFabricInfo_t, nvmlMemory_t,
-    nvmlPlatformInfo_t, nvmlReturn_t, nvmlSystemConfComputeSettings_t,
+    nvmlConfComputeSystemState_t, nvmlDevice_t, nvmlMemory_t, nvmlPlatformInfo_t, nvmlReturn_t,
+    nvmlSystemConfComputeSettings_t,
 };
 
 use super::tag;
 
-const _: () = assert!(size_of::<nvmlGpuFabricInfo_t>() == 28);
 const _: () = assert!(size_of::<nvmlMemory_t>() == 24);
 const _: () = assert!(size_of::<nvmlConfComputeSystemState_t>() == 12);
 const _: () = assert!(tag::<nvmlPlatformInfo_t>(2) == 0x0200_002c);
@@ -49,11 +48,6 @@ pub fn module_id(device: &Device<'_>) -> Result<u32, NvmlError> {
     number(device, nvml_sym(device.nvml().lib().nvmlDeviceGetModuleId.as_ref())?)
 }
 
-/// The PCIe generation that the GPU could run at in another slot.
-pub fn pcie_device_generation_max(device: &Device<'_>) -> Result<u32, NvmlError> {
-    number(device, nvml_sym(device.nvml().lib().nvmlDeviceGetGpuMaxPcieLinkGeneration.as_ref())?)
-}
-
 /// NVML's number of an `NVLink` version: 6 is 4.0.
 pub fn nvlink_version(device: &Device<'_>, link: u32) -> Result<u32, NvmlError> {
     let call = nvml_sym(device.nvml().lib().nvmlDeviceGetNvLinkVersion.as_ref())?;
@@ -70,32 +64,6 @@ pub fn gsp_firmware_mode(device: &Device<'_>) -> Result<(bool, bool), NvmlError>
     // SAFETY: two out-parameters of the type NVML writes; the handle belongs to this NVML.
     nvml_try(unsafe { call(device.handle(), &raw mut enabled, &raw mut default) })?;
     Ok((enabled != 0, default != 0))
-}
-
-/// Which `NVLink` domain a GPU is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FabricPlace {
-    /// `NVML_GPU_FABRIC_STATE_*`.
-    pub state: u8,
-    /// The return code of the registration, valid when completed.
-    pub status: u32,
-    pub clique_id: u32,
-    pub cluster_uuid: [u8; 16],
-}
-
-/// `nvmlDeviceGetGpuFabricInfo` (driver 525+): what the later versions add is health.
-pub fn fabric_place(device: &Device<'_>) -> Result<FabricPlace, NvmlError> {
-    let call = nvml_sym(device.nvml().lib().nvmlDeviceGetGpuFabricInfo.as_ref())?;
-    // SAFETY: plain numbers, for all of which zero is a value.
-    let mut info: nvmlGpuFabricInfo_t = unsafe { zeroed() };
-    // SAFETY: the struct has the size that the function, which has one version, writes; the handle belongs to this NVML.
-    nvml_try(unsafe { call(device.handle(), &raw mut info) })?;
-    Ok(FabricPlace {
-        state: info.state,
-        status: info.status,
-        clique_id: info.cliqueId,
-        cluster_uuid: info.clusterUuid,
-    })
 }
 
 /// Where in its rack a GPU sits.

@@ -4,6 +4,7 @@
 //! and each versioned struct carries the tag NVML expects: its size, and its version in the top byte.
 
 mod events;
+mod fabric;
 pub mod fields;
 mod health;
 pub mod identity;
@@ -20,9 +21,8 @@ use nvml_wrapper::{
 use nvml_wrapper_sys::bindings::nvmlReturn_t;
 
 pub use events::{XidEvent, XidEvents};
-pub use health::{
-    Fabric, clocks_event_reasons, fabric, margin_celsius, pcie_generation_max_of_gpu,
-};
+pub use fabric::{Fabric, fabric};
+pub use health::{clocks_event_reasons, margin_celsius, pcie_generation_max_of_gpu};
 pub use memory::{Repairs, SpareRows, SramErrors, repairs, spare_rows, sram_errors};
 pub use processes::{Listed, ProcessList, Sample, process_samples, processes};
 pub use samples::{Sampled, Sampling, samples};
@@ -66,6 +66,9 @@ fn list_in<T: Copy>(
 ) -> Result<Vec<T>, NvmlError> {
     for _ in 0..8 {
         let mut list: Vec<T> = Vec::with_capacity(room);
+        // SAFETY: there is room for as many, and zero is a value of what NVML's lists are of, which are plain numbers. A
+        // library that says more than it wrote hands out nothing of this process.
+        unsafe { list.as_mut_ptr().write_bytes(0, room) };
         let mut count = u32::try_from(room).unwrap_or(u32::MAX);
         match nvml_try(fill(&raw mut count, list.as_mut_ptr())) {
             Err(NvmlError::InsufficientSize(_)) => {
@@ -73,11 +76,33 @@ fn list_in<T: Copy>(
             }
             Err(error) => return Err(error),
             Ok(()) => {
-                // SAFETY: NVML has written as many as it says, and never more than there was room for.
+                // SAFETY: all that there is room for was written above.
                 unsafe { list.set_len((count as usize).min(room)) };
                 return Ok(list);
             }
         }
     }
     Err(NvmlError::InsufficientSize(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_was_not_written_is_zero_and_no_longer_than_its_room() {
+        // What the allocator most likely hands out next.
+        drop(vec![u64::MAX; HEADROOM]);
+        let list = list_of(|count, list: *mut u64| {
+            // SAFETY: one number each, for which there is room.
+            unsafe {
+                *count = 1000;
+                *list = 7;
+            }
+            0
+        });
+        let list = list.unwrap();
+        assert_eq!(list.len(), HEADROOM);
+        assert!(list[0] == 7 && list[1..].iter().all(|number| *number == 0), "{list:?}");
+    }
 }

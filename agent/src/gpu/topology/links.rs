@@ -5,7 +5,7 @@ use nvml_wrapper_sys::bindings::field_id as id;
 
 use crate::{
     gpu::{
-        pci_address,
+        links, pci_address,
         raw::{
             self,
             fields::{Field, Value, field_values},
@@ -88,8 +88,6 @@ impl PeerKind {
     }
 }
 
-/// No board has as many; the walk ends at the first link that the board refuses.
-const MOST: u32 = 256;
 /// `NVML_NVLINK_STATE_SLEEP`.
 const ASLEEP: u64 = 2;
 /// The first of `NVML_NVLINK_VERSION_*` that counts errors as NVLink 5 does.
@@ -100,17 +98,12 @@ pub fn links(d: &Device<'_>, progress: &Progress, r: &mut Reader<'_>) -> Option<
     let mut links = Vec::new();
     let mut versions = Vec::new();
     if r.is_lost() {
-        return r.read("links", "nvmlDeviceGetNvLinkState", || Err(NvmlError::GpuLost));
+        return r.read("links", links::STATE, || Err(NvmlError::GpuLost));
     }
-    for number in 0..MOST {
+    let count = progress.during(links::COUNT, || links::count(d)).ok();
+    let states = links::states(d, progress, count);
+    for (number, up) in r.read("links", links::STATE, || states)? {
         let link = d.link_wrapper_for(number);
-        let up = match progress.during("nvmlDeviceGetNvLinkState", || link.is_active()) {
-            Ok(up) => up,
-            // The first number that the board does not have.
-            Err(NvmlError::InvalidArg) if number > 0 => break,
-            Err(error) if number > 0 && is_by_design(&error) => break,
-            Err(error) => return r.read("links", "nvmlDeviceGetNvLinkState", || Err(error)),
-        };
         // A link that is down need not know any of this; that is no absence to be told.
         let version = progress.during("nvmlDeviceGetNvLinkVersion", || link.version()).ok();
         let kind = progress
@@ -121,7 +114,7 @@ pub fn links(d: &Device<'_>, progress: &Progress, r: &mut Reader<'_>) -> Option<
         links.push(Link {
             number,
             state: if up { LinkState::Up } else { LinkState::Down },
-            version: version.map(version_name),
+            version: version.map(links::version_name),
             speed_mb_s: None,
             peer: Peer {
                 kind: kind.map_or(PeerKind::Unknown, PeerKind::of),
@@ -258,12 +251,4 @@ impl Link {
             Figure::Error(name) => self.errors.push((name, value)),
         }
     }
-}
-
-/// `NVML_NVLINK_VERSION_*`.
-fn version_name(number: u32) -> String {
-    let known = ["1.0", "2.0", "2.2", "3.0", "3.1", "4.0", "5.0"];
-    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-    at.and_then(|at| known.get(at))
-        .map_or_else(|| format!("NVML_NVLINK_VERSION {number}"), |name| (*name).to_owned())
 }

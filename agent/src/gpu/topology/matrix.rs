@@ -7,7 +7,10 @@ use super::{
     relation::Relation,
     tree::{Device, Tree, TreeAbsent},
 };
-use crate::gpu::{GpuError, GpuName, reading::Absent};
+use crate::gpu::{
+    GpuError, GpuName,
+    reading::{Absent, LOST},
+};
 
 /// What was read of one GPU.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Read {
     pub fn failure(&self) -> Option<String> {
         match &self.place {
             Err(error) => Some(error.to_string()),
-            Ok(place) if place.lost => Some("NVML_ERROR_GPU_IS_LOST".to_owned()),
+            Ok(place) if place.lost => Some(LOST.to_owned()),
             Ok(_) => None,
         }
     }
@@ -72,6 +75,12 @@ impl Read {
         let mut failed = absent.filter(|absent| absent.field == "links" && !absent.by_design);
         let Absent { call, reason, .. } = failed.next()?;
         Some(format!("GPU {}: {call}: {reason}", self.name.index))
+    }
+
+    /// Whether it is divided (MIG).
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        self.place.as_ref().is_ok_and(|place| place.divided)
     }
 
     fn links_up(&self, to: PeerKind) -> impl Iterator<Item = &Link> {

@@ -13,7 +13,6 @@
 pub mod links;
 pub mod matrix;
 mod notes;
-pub mod numbers;
 pub mod pairs;
 pub mod place;
 pub mod relation;

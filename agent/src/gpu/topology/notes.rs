@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    links::Link,
+    links::{Link, PeerKind},
     matrix::{Matrix, Read},
     pairs::{Capability, P2pStatus},
 };
@@ -23,7 +23,7 @@ pub struct Note {
 pub fn notes(matrix: &Matrix) -> Vec<Note> {
     let mut notes = Vec::new();
     for gpu in &matrix.gpus {
-        notes.extend(of_gpu(gpu));
+        notes.extend(of_gpu(gpu, matrix));
     }
     notes.extend(unlike(matrix));
     let pairs: Vec<(&Read, &Read)> = matrix
@@ -37,7 +37,7 @@ pub fn notes(matrix: &Matrix) -> Vec<Note> {
     notes
 }
 
-fn of_gpu(gpu: &Read) -> Vec<Note> {
+fn of_gpu(gpu: &Read, matrix: &Matrix) -> Vec<Note> {
     let mut notes = Vec::new();
     let index = gpu.name.index;
     let mut note = |id, summary| notes.push(Note { id, gpus: vec![index], summary });
@@ -46,7 +46,7 @@ fn of_gpu(gpu: &Read) -> Vec<Note> {
     }
     let links = gpu.links();
     let down: Vec<_> = links.iter().filter(|link| !link.is_up()).collect();
-    if !down.is_empty() {
+    if !down.is_empty() && all_should_be_up(gpu, matrix) {
         let (count, of, which) = (down.len(), links.len(), numbers(&down));
         note("nvlink_down", format!("GPU {index}: {count} of {of} NVLinks down: {which}"));
     }
@@ -77,13 +77,29 @@ fn of_gpu(gpu: &Read) -> Vec<Note> {
     notes
 }
 
+/// Whether a link that is down is amiss. A board in a PCIe slot has those up that a bridge joins, and may have no bridge; one
+/// that is divided uses none.
+fn all_should_be_up(gpu: &Read, matrix: &Matrix) -> bool {
+    let up = |gpu: &Read| gpu.links().iter().filter(|link| link.is_up()).count();
+    let mut others = matrix.gpus.iter().filter(|other| other.name.index != gpu.name.index);
+    let is_switched =
+        |gpu: &Read| gpu.links().iter().any(|link| link.peer.kind == PeerKind::Switch);
+    let is_unlike = |other: &Read| {
+        other.links().len() == gpu.links().len() && (1..up(other)).contains(&up(gpu))
+            || is_switched(other)
+            || other.direct_links(gpu) > gpu.direct_links(other)
+    };
+    !gpu.is_divided() && (is_switched(gpu) || others.any(is_unlike))
+}
+
 fn numbers(links: &[&Link]) -> String {
     links.iter().map(|link| link.number.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// GPUs that have fewer links to switches than the best of them: traffic with them is as narrow as theirs.
 fn unlike(matrix: &Matrix) -> Option<Note> {
-    let answering = || matrix.gpus.iter().filter(|gpu| gpu.failure().is_none());
+    let whole = |gpu: &&Read| gpu.failure().is_none() && !gpu.is_divided();
+    let answering = || matrix.gpus.iter().filter(whole);
     let most = answering().map(Read::switched_links).max().filter(|most| *most > 0)?;
     let fewer: Vec<_> = answering().filter(|gpu| gpu.switched_links() < most).collect();
     let gpus: Vec<u32> = fewer.iter().map(|gpu| gpu.name.index).collect();
@@ -102,8 +118,8 @@ fn unlike(matrix: &Matrix) -> Option<Note> {
 fn one_sided(one: &Read, other: &Read) -> Option<Note> {
     let (there, back) = (one.direct_links(other), other.direct_links(one));
     let (a, b) = (one.name.index, other.name.index);
-    let both_answer = one.failure().or_else(|| other.failure()).is_none();
-    (both_answer && there != back).then(|| Note {
+    let whole = |gpu: &Read| gpu.failure().is_none() && !gpu.is_divided();
+    (whole(one) && whole(other) && there != back).then(|| Note {
         id: "nvlink_one_sided",
         gpus: vec![a, b],
         summary: format!(

@@ -9,12 +9,10 @@ use nvml_wrapper_sys::bindings::{
     },
 };
 
-use super::{
-    links::{self, Link},
-    numbers::ranges,
-};
+use super::links::{self, Link};
 use crate::gpu::{
     GpuError, GpuName, inventory,
+    numbers::ranges,
     raw::{
         self,
         fields::{Field, field_values},
@@ -29,6 +27,8 @@ pub struct Place {
     pub name: GpuName,
     /// NVML says that the GPU is lost.
     pub lost: bool,
+    /// It is divided (MIG), and none of its NVLinks is in use.
+    pub divided: bool,
     /// The CPUs near it, and the NUMA nodes whose memory is, as `0-55,112-167`.
     pub cpus: Option<String>,
     pub memory_nodes: Option<String>,
@@ -68,9 +68,21 @@ pub fn place(session: &Session<'_>, index: u32) -> Result<Place, GpuError> {
     });
     let own_node = r.read("gpu_numa_node", "nvmlDeviceGetNumaNodeId", || d.numa_node_id());
     let c2c = c2c(&d, &mut r);
+    let mode = session.progress.during("nvmlDeviceGetMigMode", || d.mig_mode());
+    let divided = mode.is_ok_and(|mode| mode.current == 1);
     let links = links::links(&d, session.progress, &mut r);
     let lost = r.is_lost();
-    Ok(Place { name, lost, cpus, memory_nodes, own_node, links, c2c, absent: r.into_absent() })
+    Ok(Place {
+        name,
+        lost,
+        divided,
+        cpus,
+        memory_nodes,
+        own_node,
+        links,
+        c2c,
+        absent: r.into_absent(),
+    })
 }
 
 /// Numbers that NVML has as bits; none of them is no answer.

@@ -1,7 +1,8 @@
 //! The PCIe tree as the kernel names it: what stands between the CPU and each GPU, NIC and NVSwitch.
 //!
 //! `/sys/bus/pci/devices` has a link for every device, whose target is the way to it: the host bridge, then every bridge.
-//! Nothing of a device is touched for that. It needs no mount in a pod: `/sys` shows all of the machine's devices there.
+//! A device is touched for the speed and width that its link has now and for nothing else: the kernel reads them from the
+//! device's PCI configuration space. No mount is needed in a pod: `/sys` shows all of the machine's devices there.
 
 use std::{
     collections::BTreeMap,
@@ -159,10 +160,10 @@ impl Device {
     pub fn relation(&self, other: &Self) -> Option<Relation> {
         let shared = self.way.iter().zip(&other.way).take_while(|(one, other)| one == other);
         match shared.count() {
-            0 if self.numa_node == other.numa_node => Some(Relation::NumaNode),
-            0 => {
-                (self.numa_node.is_some() && other.numa_node.is_some()).then_some(Relation::System)
-            }
+            0 => match (self.numa_node?, other.numa_node?) {
+                (one, other) if one == other => Some(Relation::NumaNode),
+                _ => Some(Relation::System),
+            },
             1 => Some(Relation::HostBridge),
             // A switch is a bridge towards the CPU and one towards each device: below the last that is shared there is one.
             shared if self.way.len().max(other.way.len()) <= shared + 1 => Some(Relation::Switch),
@@ -211,4 +212,37 @@ fn first_name(folder: &PathBuf) -> Option<String> {
 fn counted(name: &str) -> (String, u64) {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     (stem.to_owned(), name[stem.len()..].parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(way: &[&str], numa_node: Option<u32>) -> Device {
+        Device {
+            address: PciAddress::parse(b"0000:01:00.0").unwrap(),
+            kind: DeviceKind::Nic,
+            way: way.iter().map(|step| Step::of(step).unwrap()).collect(),
+            numa_node,
+            rdma: None,
+            interface: None,
+            ends: Ends::default(),
+        }
+    }
+
+    #[test]
+    fn without_a_host_bridge_in_common_it_is_the_numa_nodes_that_tell() {
+        for (one, other, expected) in [
+            (Some(0), Some(0), Some(Relation::NumaNode)),
+            (Some(0), Some(1), Some(Relation::System)),
+            (Some(0), None, None),
+            (None, Some(0), None),
+            (None, None, None),
+        ] {
+            let relation = device(&["pci0000:00"], one).relation(&device(&["pci0000:80"], other));
+            assert_eq!(relation, expected, "{one:?} {other:?}");
+        }
+        let both = device(&["pci0000:00"], None).relation(&device(&["pci0000:00"], None));
+        assert_eq!(both, Some(Relation::HostBridge), "whose NUMA node nobody needs to know");
+    }
 }

@@ -62,7 +62,7 @@ pub struct RecorderAnswer {
     sessions: usize,
     /// The file that keeps the events over restarts.
     journal: String,
-    /// GPUs whose timeline is kept, and the memory that this takes: 128 KiB each.
+    /// GPUs whose timeline is kept, and the memory that this takes: 130 KiB each.
     timeline_gpus: usize,
     timeline_bytes: usize,
     /// Why the file cannot be written; the events are in memory until it can. Null when it is written.

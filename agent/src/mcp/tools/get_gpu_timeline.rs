@@ -8,8 +8,8 @@
 //! their lowest, mean and highest).
 //!
 //! The recorder (`agent record`; the chart starts it with `ebpf.enabled=true`) reads every GPU once a second and keeps ten
-//! minutes of that, and six hours by 15 s with lowest, mean and highest: `resolution_s` says which answered. It takes 128 KiB a
-//! GPU, 2 MiB for sixteen; a restart begins anew. A session without a recorder has what the driver itself keeps, some seconds
+//! minutes of that, and six hours by 15 s with lowest, mean and highest: `resolution_s` says which answered. It takes 130 KiB a
+//! GPU, 2.1 MiB for sixteen; a restart begins anew. A session without a recorder has what the driver itself keeps, some seconds
 //! of power, utilisation and clocks, and one reading of now: `source: driver_buffers`.
 //!
 //! - `min` and `max` also have what the driver has sampled between two readings; `p95` is of the points' means, so in 15 s a
@@ -20,8 +20,8 @@
 //! - Memory is kept in steps of 8 MiB, power of 0.1 W, utilisation of 0.5 %.
 //! - `throttle` has what held the clocks (NVML's event reasons) with the number of readings, a second apart, in which it did.
 //! - `counters` has by how much each rose in the window. One that has fallen began anew with the driver, and is counted from 0.
-//! - `gaps` are where nothing was read: a GPU that hangs or is lost, a driver that is unloaded, a recorder that did not get to
-//!   run. A node's clock that was set is a gap without length.
+//! - `gaps` are where nothing was read, the newest first: a GPU that hangs or is lost, a driver that is unloaded, a recorder that
+//!   did not get to run. Where a summary of many GPUs has no room for all, `gaps_left_out` counts the rest. A node's clock that was set is a gap without length.
 //! - A metric that the board does not have is in no series, with its reason in `absent`, and is never 0. A GPU that is divided
 //!   (MIG) has no utilisation of the whole.
 //! - `events` are the window's faults in short, the newest 20. Their `seq` is that of analyze_xid_errors; `next_cursor` goes on
@@ -49,6 +49,7 @@
 //! ```
 
 mod answer;
+mod size;
 mod text;
 
 use std::{
@@ -66,7 +67,11 @@ use super::{
 };
 use crate::{
     event::Filter,
-    gpu::{GpuName, reading::Absent, sample},
+    gpu::{
+        GpuName,
+        reading::{Absent, LOST},
+        sample,
+    },
     mcp::{
         render,
         tool::{Call, Refusal, Tool},
@@ -184,8 +189,9 @@ impl Tool for GetGpuTimeline {
         } else {
             (Source::DriverBuffers, kept(node, gpu.as_ref(), window).await?)
         };
-        let metrics = metrics.unwrap_or_else(|| MAIN.to_vec());
-        let wanted = Wanted { metrics: &metrics, window, detail, points, source };
+        let metrics = metrics.map_or_else(|| MAIN.to_vec(), distinct);
+        let width = size::width(known.len() * metrics.len());
+        let wanted = Wanted { metrics: &metrics, window, detail, points, source, width };
         let pci = match (&gpu, known.first()) {
             (Some(_), Some(known)) => known.name.pci,
             _ => None,
@@ -197,7 +203,7 @@ impl Tool for GetGpuTimeline {
         }
         let gpus: Vec<_> =
             known.iter().map(|known| GpuTimeline::of(known, &wanted, &events)).collect();
-        Ok(Timeline {
+        let mut timeline = Timeline {
             simulated: node.gpu.simulated(),
             node: node.name.clone(),
             source,
@@ -209,8 +215,23 @@ impl Tool for GetGpuTimeline {
             events: events.into_iter().rev().take(EVENTS).rev().collect(),
             next_cursor: node.journal.end().to_string(),
             limits,
-        })
+        };
+        if detail == Detail::Summary {
+            size::shorten(&mut timeline);
+        }
+        Ok(timeline)
     }
+}
+
+/// Each once, in the order in which they were first named: a request has room for a million of them.
+fn distinct(named: Vec<Metric>) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for metric in named {
+        if !metrics.contains(&metric) {
+            metrics.push(metric);
+        }
+    }
+    metrics
 }
 
 /// What the recorder has, which needs no driver that answers.
@@ -246,10 +267,7 @@ async fn kept(
     let mut known = Vec::new();
     for (name, kept) in node.gpu.ask_each(select::gpus(node, wanted).await?, sample::kept).await {
         let (window, absent) = match kept {
-            Ok(sample::Kept { samples: _, now }) if now.lost => (
-                Err("NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus".to_owned()),
-                now.absent,
-            ),
+            Ok(sample::Kept { samples: _, now }) if now.lost => (Err(LOST.to_owned()), now.absent),
             Ok(sample::Kept { samples, now }) => {
                 let mut window = kept::window(&samples, SystemTime::now(), &now.sample);
                 window.clip(since, until);
@@ -311,5 +329,11 @@ mod tests {
             let metric: Metric = serde_json::from_value(gauge.name().into()).unwrap();
             assert_eq!(metric.gauge(), gauge);
         }
+    }
+
+    #[test]
+    fn a_metric_is_told_once_however_often_it_is_named() {
+        let [power, clock] = [Metric::PowerWatts, Metric::SmClockMhz];
+        assert_eq!(distinct(vec![power, clock, power, power, clock]), [power, clock]);
     }
 }

@@ -7,7 +7,7 @@
 //! as many as both have to switches, which lead to every GPU of the fabric. Else it is PCIe, from near to far: `PSB` (one
 //! board; `nvidia-smi` has `PIX` there), `PIX` (one switch), `PXB` (several), `PHB` (the host bridge), `NODE` (the NUMA node),
 //! `SYS`. NICs are those with an RDMA device by its number, then the others; a summary has the first twelve. A GPU that is
-//! lost or hangs is `?`, and null with its reason in the structured answer; the rest of the matrix stays.
+//! lost or hangs is `?`, and null in the structured answer with its reason in `gpus[].error`; the rest of the matrix stays.
 //!
 //! P2P statuses are those of `nvidia-smi topo -p2p`: `OK`, `CNS` (the chipset does not support it), `GNS` (a GPU), `TNS` (the
 //! topology), `NS` (not supported), `DR` (disabled), `U` (unknown). `notes` say what is not alike where it should be; an error

@@ -16,7 +16,7 @@ use crate::{
         Access, Report, Source,
         limit::{Admit, Key},
     },
-    gpu::bus,
+    gpu::{bus, kernel_module},
     kernel::{
         Buffer,
         devices::{Acted, DeviceTracer, Majors, Maps, Told, majors},
@@ -80,8 +80,7 @@ impl Node {
 
     /// The driver's branch, as in 580 of 580.95.05: from what the driver shows in `/proc`, for which it waits for nothing.
     fn driver_branch(&self) -> Option<u16> {
-        let shown = self.devices.root.join("proc/driver/nvidia/version");
-        branch_of_proc(&std::fs::read_to_string(shown).ok()?)
+        kernel_module::read(&self.devices.root).ok()?.branch()
     }
 
     async fn hear_devices(&self, mut tracer: DeviceTracer, majors: Majors) {
@@ -220,38 +219,9 @@ impl Node {
     }
 }
 
-/// From `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (…)`: the first number with a dot.
-fn branch_of_proc(text: &str) -> Option<u16> {
-    let line = text.lines().find(|line| line.starts_with("NVRM version"))?;
-    line.split_whitespace().find_map(|word| word.split_once('.')?.0.parse().ok())
-}
-
 fn no_driver() -> State {
     State::Off(
         "the NVIDIA driver is not loaded: /proc/devices does not have it; it is looked for again every 30 s"
             .to_owned(),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::branch_of_proc;
-
-    #[test]
-    fn the_branch_is_the_first_part_of_the_drivers_version() {
-        for (text, expected) in [
-            (
-                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\nGCC version:  gcc version 12.3.0 (Ubuntu)\n",
-                Some(535),
-            ),
-            (
-                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (dvs-builder@U22)\n",
-                Some(580),
-            ),
-            ("GCC version: 12.3.0\n", None),
-            ("", None),
-        ] {
-            assert_eq!(branch_of_proc(text), expected, "{text}");
-        }
-    }
 }

@@ -13,7 +13,7 @@ use crate::{
         inventory::{Driver, Gpu, System},
         kernel_module::{self, KernelModule},
         raw::identity::Confidential,
-        reading::Absent,
+        reading::{Absent, LOST},
     },
     mcp::tools::select::Detail,
     node::Node,
@@ -151,9 +151,7 @@ impl GpuAnswer {
             pci_address: gpu.name.pci.map(|pci| pci.to_string()),
             uuid: gpu.name.uuid,
             product: gpu.product,
-            error: gpu
-                .lost
-                .then(|| "NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus".to_owned()),
+            error: gpu.lost.then(|| LOST.to_owned()),
             memory_total_bytes: gpu.memory.total_bytes,
             memory_used_bytes: gpu.memory.used_bytes,
             temperature_celsius: gpu.temperature_celsius,

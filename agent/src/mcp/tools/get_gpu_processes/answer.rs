@@ -12,6 +12,7 @@ use crate::{
     gpu::{
         GpuError, GpuName,
         processes::{GpuProcesses, Kind, Process},
+        reading::LOST,
     },
     mcp::{
         render,
@@ -189,9 +190,7 @@ impl GpuAnswer {
     pub fn of(gpu: &GpuProcesses, detail: Detail) -> Self {
         let absent = || gpu.absent.iter().cloned().map(Into::into).collect();
         Self {
-            error: gpu
-                .lost
-                .then(|| "NVML_ERROR_GPU_IS_LOST: the GPU is not reachable on the bus".to_owned()),
+            error: gpu.lost.then(|| LOST.to_owned()),
             mig_enabled: gpu.mig_enabled,
             memory_used_bytes: gpu.memory_used_bytes,
             nvml_processes: Some(gpu.processes.len()).filter(|_| gpu.tells_all()),

@@ -39,7 +39,7 @@ pub struct Timeline {
     pub absent: Vec<AbsentOf>,
     /// Faults in the window.
     pub event_count: usize,
-    /// The newest of them, at most 20, oldest first. analyze_xid_errors says more.
+    /// The newest of them, at most 20 and as many as there is room for, oldest first. analyze_xid_errors says more.
     pub events: Vec<EventInShort>,
     /// Pass as `since` to watch_gpu_events to go on from here.
     pub next_cursor: String,
@@ -68,8 +68,10 @@ pub struct GpuTimeline {
     /// When the first of them was taken; null where there is none, as the next.
     pub from: Option<String>,
     pub to: Option<String>,
-    /// Where nothing was read, and why.
+    /// Where nothing was read, and why; the newest first.
     pub gaps: Vec<GapAnswer>,
+    /// Older ones, for which a summary of many GPUs has no room.
+    pub gaps_left_out: usize,
     /// One for each metric that there is any value of.
     pub series: Vec<Series>,
     /// What held the clocks where they were; empty where nothing did, null where that could not be read.
@@ -100,6 +102,7 @@ pub struct Series {
     pub p95: f64,
     pub last: f64,
     /// From the first sample or gap of the window to its end: the means, from ▁ at `min` to █ at `max`; · where there is none.
+    /// Narrower where there are many series, and empty where there is no room.
     pub sparkline: String,
     /// With `detail: full`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,6 +190,8 @@ pub struct Wanted<'a> {
     pub detail: Detail,
     pub points: usize,
     pub source: Source,
+    /// Stretches of a sparkline, at most.
+    pub width: u32,
 }
 
 impl Wanted<'_> {
@@ -196,9 +201,6 @@ impl Wanted<'_> {
         metric.is_some_and(|name| self.metrics.iter().any(|metric| metric.gauge().name() == name))
     }
 }
-
-/// Stretches of the sparkline, at most.
-const WIDTH: u32 = 32;
 
 impl GpuTimeline {
     pub fn of(known: &Known, wanted: &Wanted<'_>, events: &[EventInShort]) -> Self {
@@ -210,7 +212,7 @@ impl GpuTimeline {
         let axis = axis(&window, wanted.window);
         // Of two readings at least, so that one that comes a little late leaves no hole.
         let width = ((axis.1.saturating_sub(axis.0) + 1) / (2 * resolution_s).max(1))
-            .clamp(1, WIDTH) as usize;
+            .clamp(1, wanted.width) as usize;
         let (held, held_of) = statistics::held(points);
         let counters = Counter::ALL.map(|counter| statistics::counted(points, counter));
         let of_gpu = |event: &&EventInShort| {
@@ -234,7 +236,8 @@ impl GpuTimeline {
             samples: points.iter().map(|point| u32::from(point.samples)).sum(),
             from: points.first().map(|point| time(point.at)),
             to: points.last().map(|point| time(point.at)),
-            gaps: gaps.iter().map(GapAnswer::of).collect(),
+            gaps: gaps.iter().rev().map(GapAnswer::of).collect(),
+            gaps_left_out: 0,
             series: wanted
                 .metrics
                 .iter()

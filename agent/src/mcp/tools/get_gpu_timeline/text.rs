@@ -103,6 +103,10 @@ impl GpuTimeline {
             let to = to.as_deref().unwrap_or("now");
             let _ = write!(text, "\n  {:<NAME$} {from} to {to}: {reason}", "nothing read");
         }
+        if self.gaps_left_out > 0 {
+            let more = render::count(self.gaps_left_out as u64, "time");
+            let _ = write!(text, "\n  {:<NAME$} {more} before", "nothing read");
+        }
         text
     }
 }

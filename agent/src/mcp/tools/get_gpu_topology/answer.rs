@@ -50,7 +50,7 @@ pub struct EntryAnswer {
     /// By PCIe, where there are NVLinks as well, with `detail: full`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pcie: Option<&'static str>,
-    /// Why `relation` is null.
+    /// Why `relation` is null. Of a GPU that could not be asked its `error` in `gpus` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -58,7 +58,9 @@ impl Topology {
         Self {
             simulated: node.gpu.simulated(),
             node: node.name.clone(),
-            matrix: rows.map(|row| RowAnswer::of(matrix, row, &columns, full)).collect(),
+            matrix: rows
+                .map(|row| RowAnswer::of(matrix, row, &columns, full, &is_wanted))
+                .collect(),
             p2p: Capability::ALL.map(|what| P2pAnswer::of(&gpus, what)).into(),
             gpus: gpus.iter().map(|gpu| GpuPlace::of(gpu, matrix, full)).collect(),
             nics: nics.iter().enumerate().map(|(at, nic)| NicAnswer::of(at, nic)).collect(),
@@ -76,10 +78,15 @@ impl RowAnswer {
         row: &(String, Of<'_>),
         columns: &[(String, Of<'_>)],
         full: bool,
+        is_wanted: &dyn Fn(u32) -> bool,
     ) -> Self {
         let others = columns.iter().filter(|(name, _)| *name != row.0);
+        // Of a GPU that is among the answer's `gpus`.
+        let is_told = |of: Of<'_>| matches!(of, Of::Gpu(gpu) if gpu.failure().is_some() && is_wanted(gpu.name.index));
         let entry = |(name, column): &(String, Of<'_>)| {
-            EntryAnswer::of(name.clone(), matrix.cell(row.1, *column), full)
+            let mut cell = matrix.cell(row.1, *column);
+            cell.reason.take_if(|_| is_told(row.1) || is_told(*column));
+            EntryAnswer::of(name.clone(), cell, full)
         };
         Self { of: row.0.clone(), entries: others.map(entry).collect() }
     }
@@ -106,7 +113,9 @@ impl GpuPlace {
     fn of(gpu: &Read, matrix: &Matrix, full: bool) -> Self {
         let place = gpu.place.as_ref().ok();
         let absent = place.into_iter().flat_map(|place| &place.absent);
-        let told = |absent: &&Absent| full || SUMMARY.contains(&absent.field);
+        // Of a GPU that is lost its error says it all.
+        let in_summary = |field| gpu.failure().is_none() && SUMMARY.contains(&field);
+        let told = |absent: &&Absent| full || in_summary(absent.field);
         let links = gpu.known_links().filter(|_| full).map(<[Link]>::iter);
         let asked = full && gpu.failure().is_none();
         let pairs = gpu.pairs.as_ref().ok().filter(|_| asked);

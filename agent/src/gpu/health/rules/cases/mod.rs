@@ -138,7 +138,7 @@ fn h100() -> Vitals {
             are_all: true,
             to_switches: Some(18),
             peers_on_switches: false,
-            fabric: Some(Fabric { state: 3, status: 0, health_mask: 0, health_summary: Some(0) }),
+            fabric: Some(Fabric { state: 3, health_summary: Some(0), ..Fabric::default() }),
         },
         absent: Vec::new(),
     }
