@@ -63,9 +63,9 @@ fn arguments_that_do_not_fit_are_refused_with_what_would() -> Result<()> {
     for (tool, arguments, said) in [
         ("get_gpu_inventory", json!({"detail": "everything"}), "everything"),
         ("get_gpu_inventory", json!({"gpus": 1}), "gpus"),
-        ("get_gpu_health", json!({"gpu": {"index": 1}}), "gpu"),
+        ("get_gpu_health", json!({"gpu": {"index": 1}}), "PCI address or UUID"),
         ("get_gpu_health", json!({"gpu": 8}), "no GPU"),
-        ("get_gpu_health", json!({"gpu": -1}), "gpu"),
+        ("get_gpu_health", json!({"gpu": -1}), "PCI address or UUID"),
         ("get_gpu_health", json!({"gpu": ""}), "no GPU"),
         ("watch_gpu_events", json!({"duration_s": 3601}), "3600"),
         ("watch_gpu_events", json!({"duration_s": "soon"}), "duration_s"),

@@ -37,7 +37,7 @@ pub enum Grouping {
 
 /// A GPU by its index (3), PCI address ("0000:61:00.0") or UUID ("GPU-…").
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a GPU's index, PCI address or UUID")]
 pub enum GpuArgument {
     Index(u32),
     Name(String),
