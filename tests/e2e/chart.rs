@@ -14,7 +14,7 @@
 )]
 
 mod access;
-mod helm;
+pub mod helm;
 mod pod;
 mod values;
 

@@ -14,6 +14,7 @@ mod device_load;
 mod devices;
 mod fields;
 mod health;
+mod image;
 mod inventory;
 mod kernel;
 mod kernel_log;

@@ -10,6 +10,7 @@ mod demo;
 mod docs;
 mod fuzz;
 mod gpu;
+mod image;
 mod paths;
 mod setup;
 mod summary;
@@ -47,6 +48,8 @@ enum Task {
     Vm(vm::Args),
     /// Hold the agent on this machine's own GPUs against NVIDIA's binding, and capture what it answers.
     Gpu(gpu::Args),
+    /// Build the image that clusters run, as an OCI archive, and show what is in it.
+    Image(image::Args),
     /// Write docs/tools.md from the manuals in the tools' sources.
     Docs(docs::Args),
     /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test, other kernels.
@@ -73,6 +76,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Fuzz(args) => fuzz::run(args),
         Task::Vm(args) => vm::run(args),
         Task::Gpu(args) => gpu::run(args),
+        Task::Image(args) => image::run(args),
         Task::Docs(args) => docs::run(args),
         Task::Ci => ci::run(),
     }

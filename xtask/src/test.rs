@@ -9,10 +9,12 @@
 //! | `E2E_SIM_DIR` | the directory of the simulator, `libnvidia-ml.so.1` |
 //! | `E2E_PYTHON` | a Python that has what `xtask/requirements.txt` lists |
 //! | `E2E_HELM` | Helm 3 and Helm 4, separated as in `PATH` |
+//! | `E2E_IMAGE` | the OCI archive of the image |
 //! | `AGENT_BPF_OBJECT` | the BPF object, for a debug build of the agent with its tests |
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -20,7 +22,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build::{self, BPF_OBJECT};
 use crate::summary::Summary;
-use crate::{cmd, paths, setup, ui};
+use crate::{cmd, image, paths, setup, ui};
 
 /// Tests that CI's machines cannot run, each with what they lack. Any other skip fails CI: a test
 /// that silently stops running is worse than none.
@@ -60,12 +62,16 @@ pub(crate) fn all(args: &build::Args, in_ci: bool) -> Result<Outcome> {
     let python = setup::python()?;
     let helms = env::join_paths(setup::helms()?).context("the path of a helm has a colon in it")?;
     let built = build::run(args)?;
+    let image = image(&built.agent, in_ci)?;
 
     ui::step("the tests");
     let mut tests = paths::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
     tests.env("E2E_AGENT", &built.agent).env("E2E_SIM_DIR", &built.sim_dir);
     tests.env("E2E_PYTHON", python).env("E2E_HELM", helms);
+    if let Some(image) = image {
+        tests.env("E2E_IMAGE", image);
+    }
     if let Some(object) = &built.bpf_object {
         tests.env(BPF_OBJECT, object);
     }
@@ -75,6 +81,22 @@ pub(crate) fn all(args: &build::Args, in_ci: bool) -> Result<Outcome> {
         closing_lines: summary.lines(&ui::elapsed(started.elapsed())),
         verdict: judge(&summary, success, in_ci),
     })
+}
+
+/// The image with this agent. On a contributor's machine that cannot make one, its tests are skipped, and this says why.
+fn image(agent: &Path, in_ci: bool) -> Result<Option<PathBuf>> {
+    let started = Instant::now();
+    match setup::podman().and_then(|_| image::around(agent)) {
+        Ok(image) => {
+            ui::line(format!("  the image took {}", ui::elapsed(started.elapsed())));
+            Ok(Some(image))
+        }
+        Err(error) if in_ci => Err(error),
+        Err(error) => {
+            ui::line(format!("  going on without the image: {error:#}"));
+            Ok(None)
+        }
+    }
 }
 
 /// Runs cargo, shows what matters of its output as it comes, and counts.

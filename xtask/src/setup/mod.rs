@@ -12,6 +12,7 @@
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
 //! | bpftrace, strace (one benchmark) | the distribution | `/usr` |
 //! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
+//! | buildah, mmdebstrap (the image), podman, runc (its tests) | the distribution | `/usr` |
 //! | rustfmt, clippy (ci) | rustup | rustup's home |
 
 mod apt;
@@ -49,6 +50,9 @@ pub(crate) fn everything() -> Result<()> {
     ui::item("Python for tests", python()?.display().to_string());
     let helms: Vec<String> = helms()?.iter().map(|helm| helm.display().to_string()).collect();
     ui::item("helm for tests", helms.join(", "));
+    ui::item("buildah", buildah()?.display().to_string());
+    mmdebstrap()?;
+    ui::item("podman for tests", podman()?.display().to_string());
     ui::item("checks", components::ensure()?);
     ui::item("own tools in", paths::tools()?.display().to_string());
     Ok(())
@@ -56,20 +60,12 @@ pub(crate) fn everything() -> Result<()> {
 
 /// A C++ compiler, for the fuzzer's runtime.
 pub(crate) fn cxx() -> Result<PathBuf> {
-    if paths::on_path("c++").is_none() {
-        Apt::detect().install(&["g++"], "the fuzzer's runtime")?;
-    }
-    paths::on_path("c++").context("there is no c++ on PATH, which g++ should have put there")
+    program("c++", "g++", "the fuzzer's runtime")
 }
 
 /// An emulator of a whole machine, for other kernels than this one's.
 pub(crate) fn qemu() -> Result<PathBuf> {
-    const QEMU: &str = "qemu-system-x86_64";
-    if paths::on_path(QEMU).is_none() {
-        Apt::detect().install(&["qemu-system-x86"], "booting other kernels")?;
-    }
-    paths::on_path(QEMU)
-        .context("there is no qemu-system-x86_64 on PATH, which its package should have put there")
+    program("qemu-system-x86_64", "qemu-system-x86", "booting other kernels")
 }
 
 /// Tracers that the agent is measured beside, for the benchmark of that alone.
@@ -80,6 +76,33 @@ pub(crate) fn tracers() -> Result<()> {
         return Ok(());
     }
     Apt::detect().install(&missing, "the benchmark of calls")
+}
+
+/// What builds the image.
+pub(crate) fn buildah() -> Result<PathBuf> {
+    program("buildah", "buildah", "the image")
+}
+
+/// What makes a root filesystem of the distribution's packages.
+pub(crate) fn mmdebstrap() -> Result<PathBuf> {
+    program("mmdebstrap", "mmdebstrap", "the base of the image")
+}
+
+/// What the tests run the image with, on the runtime that most clusters have.
+pub(crate) fn podman() -> Result<PathBuf> {
+    // First, or podman's package brings another.
+    program("runc", "runc", "the tests of the image")?;
+    program("podman", "podman", "the tests of the image")
+}
+
+/// A program, and the distribution's package that has it, which is installed where it is missing.
+fn program(name: &str, package: &str, why: &str) -> Result<PathBuf> {
+    if paths::on_path(name).is_none() {
+        Apt::detect().install(&[package], why)?;
+    }
+    paths::on_path(name).with_context(|| {
+        format!("there is no {name} on PATH, which the package {package} should have put there")
+    })
 }
 
 /// A Python with the clients that the tests use.
