@@ -62,8 +62,7 @@ pub(crate) fn cgroup(number: u8) -> String {
 
 /// Takes the machine for the cluster whose folder is `state`.
 pub(crate) fn take(state: &Path, nodes: u8) -> Result<()> {
-    fs::create_dir(CLAIM).with_context(|| format!("cannot make {CLAIM}"))?;
-    write(&Path::new(CLAIM).join("folder"), &state.display().to_string())?;
+    claim(state)?;
     let settings = SETTINGS.iter().filter_map(|name| {
         let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
         Some(format!("{name} {value}"))
@@ -91,6 +90,18 @@ pub(crate) fn take(state: &Path, nodes: u8) -> Result<()> {
         make_cgroup(number)?;
     }
     Ok(())
+}
+
+/// All of it or nothing is there, and one of two who try at once has it.
+fn claim(state: &Path) -> Result<()> {
+    let mine = PathBuf::from(format!("{CLAIM}.{}", std::process::id()));
+    fs::create_dir_all(&mine).with_context(|| format!("cannot make {}", mine.display()))?;
+    write(&mine.join("folder"), &state.display().to_string())?;
+    let result = fs::rename(&mine, CLAIM);
+    if result.is_err() {
+        let _ = fs::remove_dir_all(&mine);
+    }
+    result.with_context(|| format!("cannot make {CLAIM}: is another cluster coming up?"))
 }
 
 /// A command in the cluster's network. Not `ip netns exec`, which mounts another /sys and hides cgroups, tracefs and bpffs.

@@ -3,7 +3,8 @@
 //! ```text
 //! cargo xtask cluster            # up, test, down
 //! cargo xtask cluster up         # and keep it, to work in by hand
-//! cargo xtask cluster env        # how: `eval "$(cargo xtask cluster env)"`
+//! eval "$(cargo xtask cluster env)"
+//! $NSENTER $KUBECTL get nodes
 //! cargo xtask cluster test --keep
 //! cargo xtask cluster down
 //! ```
@@ -30,13 +31,15 @@
 
 mod ground;
 mod process;
+#[cfg(test)]
+mod runtime_test;
 mod up;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{build, paths, setup, test, ui};
 
@@ -120,8 +123,8 @@ fn bring_up(nodes: u8, (simulator, image): &(PathBuf, Image)) -> Result<PathBuf>
                 state.display()
             );
         }
-        up::renew(&state, image)?;
-        ui::line(format!("  the cluster in {} is up; it has the image of now", state.display()));
+        up::renew(&state, simulator, image)?;
+        ui::line(format!("  the cluster in {} is up, and has this image now", state.display()));
         return Ok(state);
     }
     if !setup::is_root() {
@@ -148,23 +151,26 @@ fn down() -> Result<bool> {
     let started = Instant::now();
     process::end_all(&state)?;
     ground::give_back(&state)?;
-    remove_all_but_logs(&state)?;
+    // What every part said stays.
+    for node in fs::read_dir(state.join("nodes")).into_iter().flatten().flatten() {
+        clear(&node.path(), &["log"])?;
+    }
+    clear(&state, &["log", "nodes"])?;
     ui::line(format!("  the cluster is down after {}", ui::elapsed(started.elapsed())));
     Ok(true)
 }
 
-fn remove_all_but_logs(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir)?.flatten() {
-        let path = entry.path();
-        let is_dir = entry.file_type()?.is_dir();
-        match entry.file_name().to_str() {
-            Some("log") => {}
-            Some("nodes" | "n1" | "n2" | "n3" | "n4" | "n5" | "n6" | "n7" | "n8" | "n9") => {
-                remove_all_but_logs(&path)?;
-            }
-            _ if is_dir => fs::remove_dir_all(&path)?,
-            _ => fs::remove_file(&path)?,
+/// Removes what is in a folder, but what is kept.
+fn clear(dir: &Path, kept: &[&str]) -> Result<()> {
+    let context = || format!("cannot clear {}", dir.display());
+    for entry in fs::read_dir(dir).with_context(context)?.flatten() {
+        if kept.iter().any(|kept| entry.file_name() == *kept) {
+            continue;
         }
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+            .with_context(context)?;
     }
     Ok(())
 }

@@ -88,7 +88,8 @@ pub(crate) fn wait(doing: &str, processes: &mut [Process], ready: impl Fn() -> b
             bail!("gave up {doing} after {}; all logs stand above", ui::elapsed(PATIENCE));
         }
         progress.tick();
-        std::thread::sleep(Duration::from_millis(100));
+        // Asking takes a process too, and the servers need the processor.
+        std::thread::sleep(Duration::from_millis(250));
     }
     progress.finish("done");
     Ok(())

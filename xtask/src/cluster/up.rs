@@ -160,10 +160,15 @@ impl Up<'_> {
     }
 }
 
-/// Puts another image into the nodes of a cluster that is up.
-pub(crate) fn renew(state: &Path, image: &Image) -> Result<()> {
+/// Puts another simulator and another image into the nodes of a cluster that is up. Pods that run keep what they have.
+pub(crate) fn renew(state: &Path, simulator: &Path, image: &Image) -> Result<()> {
     for node in fs::read_dir(state.join("nodes"))?.flatten() {
         let name = node.file_name().to_string_lossy().into_owned();
+        let library = node.path().join("gpu/libnvidia-ml.so.1");
+        let new = library.with_extension("new");
+        fs::copy(simulator, &new)
+            .and_then(|_| fs::rename(&new, &library))
+            .with_context(|| format!("cannot put the simulator into {name}"))?;
         let pid = process::pid(state, &name).with_context(|| format!("{name} has ended"))?;
         let mut import = Command::new("nsenter");
         import.args([&format!("--mount=/proc/{pid}/ns/mnt"), "ctr", "--namespace", "k8s.io"]);

@@ -2,8 +2,7 @@
 //!
 //! No package of Debian's has them, and only this version's source is there whole. API server, controller manager, scheduler and
 //! kubelet become one program (`tests/cluster/machine/servers.go`) that goes by the name it is called by: what they share is
-//! linked once. Left out is what no machine of ours could use: the drivers of clouds and of Docker (the tags below), which are a
-//! third of the code.
+//! linked once. Left out is what clouds and Docker need: by tags that Kubernetes has for that, and [`CLOUDS`].
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -18,14 +17,23 @@ use crate::{cmd, paths};
 
 const VERSION: &str = "v1.20.2";
 
-/// Debian's package of it, by a name that begins with a version which it is not.
-const SOURCE: &str = "kubernetes=1.20.5+really1.20.2*";
+/// The suite whose source package it is. Later ones have the clients' source alone.
+const SUITE: &str = "bookworm";
 
 /// The newest that compiles it unchanged.
 const GO: &str = "/usr/lib/go-1.19/bin/go";
 
 const SERVERS: [&str; 4] =
     ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"];
+
+/// Where packages for clouds are taken in besides, for what they do when they are loaded. Without them a kubelet does not ask at its
+/// start, and in vain, in which cloud it is.
+const CLOUDS: [(&str, &str); 4] = [
+    ("pkg/kubelet/cadvisor/cadvisor_linux.go", "_ \"github.com/google/cadvisor/utils/cloudinfo/"),
+    ("pkg/kubeapiserver/authenticator/config.go", "_ \"k8s.io/client-go/plugin/pkg/client/auth\""),
+    ("cmd/kubelet/app/plugins.go", "_ \"k8s.io/kubernetes/pkg/credentialprovider/"),
+    ("cmd/kubelet/app/options/globalflags.go", "_ \"k8s.io/kubernetes/pkg/credentialprovider/"),
+];
 
 /// Where a package of Kubernetes' own repositories is found in the tree.
 const VENDOR: &str = "k8s.io/kubernetes/vendor/k8s.io";
@@ -42,7 +50,7 @@ pub(crate) fn ensure(apt: &Apt) -> Result<PathBuf> {
         return Ok(done);
     }
     need(apt)?;
-    let part = done.with_extension("part");
+    let part = tools.join(format!("kubernetes-{VERSION}.part"));
     for old in [&done, &part] {
         if old.exists() {
             fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
@@ -91,9 +99,9 @@ fn need(apt: &Apt) -> Result<()> {
 
 /// Downloads and unpacks the source; apt holds it against the archive's signature.
 fn source(work: &Path) -> Result<PathBuf> {
-    let archive = debian::Apt::of(&work.join("apt"), "deb-src", ["bookworm"].into_iter())?;
+    let archive = debian::Apt::of(&work.join("apt"), "deb-src", [SUITE].into_iter())?;
     let mut get = archive.command("apt-get");
-    get.args(["source", "--download-only", SOURCE]).current_dir(work);
+    get.args(["source", "--download-only", "kubernetes"]).current_dir(work);
     cmd::quiet(&mut get, "downloading the source of Kubernetes")?;
     let entries = fs::read_dir(work)?.flatten();
     let tarball = entries.map(|entry| entry.path()).find(|path| {
@@ -152,6 +160,14 @@ impl Build<'_> {
     }
 
     fn servers(&self, to: &Path) -> Result<()> {
+        for (file, import) in CLOUDS {
+            let file = self.tree.join(file);
+            let source = fs::read_to_string(&file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            let is_kept = |line: &&str| !line.trim_start().starts_with(import);
+            let kept: String = source.split_inclusive('\n').filter(is_kept).collect();
+            fs::write(&file, kept).with_context(|| format!("cannot write {}", file.display()))?;
+        }
         let own = self.tree.join("cmd/servers");
         fs::create_dir_all(&own)?;
         let main = paths::root().join("tests/cluster/machine/servers.go");
@@ -164,8 +180,8 @@ impl Build<'_> {
         let link = format!("-s -w {}", named.join(" "));
         let mut build = self.go("build");
         build.args(["-tags", "providerless,dockerless", "-ldflags", &link]);
-        // No debugger will look at it.
-        build.args(["-gcflags", "all=-dwarf=false"]);
+        // No debugger will look at it. Go's own library stays as Debian compiled it.
+        build.args(["-gcflags", "k8s.io/kubernetes/...=-dwarf=false"]);
         cmd::quiet(
             build.arg("-o").arg(to).arg("./cmd/servers"),
             "building the servers of Kubernetes",
