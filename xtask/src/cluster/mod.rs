@@ -57,7 +57,12 @@ enum What {
     /// Bring it up, with the image that is built now.
     Up(UpArgs),
     /// Run the tests of the cluster on it; brought up if it is not, and then taken down.
-    Test(TestArgs),
+    Test {
+        #[command(flatten)]
+        args: TestArgs,
+        /// Only the tests with this in their names.
+        filter: Option<String>,
+    },
     /// Print what a shell needs to use it.
     Env,
     /// End it, and leave the machine as it was.
@@ -78,8 +83,6 @@ struct TestArgs {
     /// Leave it up.
     #[arg(long)]
     keep: bool,
-    /// Only the tests with this in their names.
-    filter: Option<String>,
 }
 
 /// The agent's image, as the nodes have it.
@@ -93,8 +96,8 @@ pub(crate) struct Image {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         Some(What::Up(up)) => bring_up(up.nodes, &built()?).map(|_| ()),
-        Some(What::Test(args)) => run_tests(args),
-        None => run_tests(&args.test),
+        Some(What::Test { args, filter }) => run_tests(args, filter.as_deref()),
+        None => run_tests(&args.test, None),
         Some(What::Env) => env(),
         Some(What::Down) => {
             if down()? {
@@ -110,6 +113,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn built() -> Result<(PathBuf, Image)> {
     let built = build::run(&build::Args::default())?;
     let archive = paths::target()?.join("image/k8s-gpu-mcp-server.tar");
+    if !archive.exists() {
+        bail!("there is no image in {}", archive.display());
+    }
     let name = concat!("localhost/k8s-gpu-mcp-server:", env!("CARGO_PKG_VERSION")).to_owned();
     Ok((built.sim_dir.join("libnvidia-ml.so.1"), Image { archive, name }))
 }
@@ -175,10 +181,10 @@ fn clear(dir: &Path, kept: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn run_tests(args: &TestArgs) -> Result<()> {
+fn run_tests(args: &TestArgs, filter: Option<&str>) -> Result<()> {
     let was_up = ground::claimed().is_some();
     let state = bring_up(args.up.nodes, &built()?)?;
-    let outcome = test::on_cluster(&state, args.filter.as_deref());
+    let outcome = test::on_cluster(&state, filter);
     if !was_up && !args.keep {
         down()?;
     }
