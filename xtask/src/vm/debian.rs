@@ -22,20 +22,30 @@ pub(crate) struct Apt {
 }
 
 impl Apt {
+    /// One that knows the suites of all kernels.
     pub(crate) fn new(dir: &Path) -> Result<Self> {
+        let mut suites: Vec<_> = KERNELS.iter().flat_map(|kernel| kernel.suites).collect();
+        suites.sort_unstable();
+        suites.dedup();
+        Self::of(dir, "deb", suites.into_iter().copied())
+    }
+
+    /// One that knows packages (`deb`) or their sources (`deb-src`) of these suites, and keeps what it knows in `dir`.
+    pub(crate) fn of(
+        dir: &Path,
+        kind: &str,
+        suites: impl Iterator<Item = &'static str>,
+    ) -> Result<Self> {
         let configured = configured()?;
         let mirror = mirror(&configured).context(
-            "this machine's apt has no mirror of Debian's (an address that ends in /debian) to get kernels from",
+            "this machine's apt has no mirror of Debian's (an address that ends in /debian) to get them from",
         )?;
         for place in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(place))?;
         }
         let signed = if Path::new(KEYRING).is_file() { "[signed-by=KEYRING] " } else { "" };
         let signed = signed.replace("KEYRING", KEYRING);
-        let mut suites: Vec<_> = KERNELS.iter().flat_map(|kernel| kernel.suites).collect();
-        suites.sort_unstable();
-        suites.dedup();
-        let sources = suites.iter().map(|suite| format!("deb {signed}{mirror} {suite} main\n"));
+        let sources = suites.map(|suite| format!("{kind} {signed}{mirror} {suite} main\n"));
         fs::write(dir.join("sources.list"), sources.collect::<Vec<_>>().concat())?;
         // Images want something that makes an initramfs, which would be half an operating system.
         let installed = "Package: none-needed\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\
@@ -73,7 +83,7 @@ impl Apt {
         Ok(apt)
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut cmd = Command::new(program);
         cmd.env("DEBIAN_FRONTEND", "noninteractive");
         cmd.args(self.options.iter().flat_map(|option| ["-o", option]));
@@ -124,7 +134,7 @@ fn configured() -> Result<String> {
     files.sort_unstable();
     let texts: Vec<_> = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
     if texts.is_empty() {
-        bail!("this machine has no apt, and Debian's kernels come by it");
+        bail!("this machine has no apt, and what is needed of Debian's comes by it");
     }
     Ok(texts.join("\n"))
 }

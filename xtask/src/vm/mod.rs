@@ -19,7 +19,7 @@
 //! The kernel's own messages of each run stay in `<target>/vm/RELEASE.log`.
 
 mod boot;
-mod debian;
+pub(crate) mod debian;
 mod initramfs;
 mod kernels;
 mod module;
