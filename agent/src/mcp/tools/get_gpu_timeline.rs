@@ -49,6 +49,8 @@
 //! ```
 
 mod answer;
+mod counters;
+mod series;
 mod size;
 mod text;
 
