@@ -191,6 +191,17 @@ pub fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Ref
     })
 }
 
+/// A list that names nothing would have an answer of nothing, which looks like good news.
+pub fn check_named<T>(name: &str, list: Option<&[T]>) -> Result<(), Refusal> {
+    if list.is_none_or(|list| !list.is_empty()) {
+        return Ok(());
+    }
+    Err(Refusal {
+        what: format!("{name} is empty"),
+        next: format!("Name at least one, or leave {name} out."),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
