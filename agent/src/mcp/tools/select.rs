@@ -52,18 +52,6 @@ impl GpuArgument {
     }
 }
 
-/// Which GPU, and how much of it.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GpuAndDetail {
-    /// One GPU by index, PCI address or UUID; all when left out.
-    #[serde(default)]
-    pub gpu: Option<GpuArgument>,
-    /// `summary` (default), or `full` for every figure that is read.
-    #[serde(default)]
-    pub detail: Detail,
-}
-
 /// From where on a reader wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
