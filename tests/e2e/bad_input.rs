@@ -76,6 +76,8 @@ fn arguments_that_do_not_fit_are_refused_with_what_would() -> Result<()> {
         ("analyze_xid_errors", json!({"codes": [-1]}), "-1"),
         ("analyze_xid_errors", json!({"codes": []}), "leave codes out"),
         ("analyze_xid_errors", json!({"kinds": []}), "leave kinds out"),
+        ("watch_gpu_events", json!({"kinds": []}), "leave kinds out"),
+        ("get_gpu_timeline", json!({"metrics": []}), "leave metrics out"),
         ("analyze_xid_errors", json!({"kinds": ["segfault"]}), "segfault"),
         ("analyze_xid_errors", json!({"kinds": ["gpu_open"]}), "gpu_open"),
         ("analyze_xid_errors", json!({"limit": 101}), "100"),

@@ -14,7 +14,7 @@ use std::{
 use nvml_wrapper::error::NvmlError;
 
 use super::{
-    GpuError, Unavailable, Worker, inventory,
+    GpuError, Worker, inventory,
     raw::{XidEvent, XidEvents},
     reading::reason,
     worker::Session,
@@ -62,12 +62,13 @@ impl Listener {
         let missing = names.into_iter().filter(|name| !heard.contains(&name.index)).collect();
         let listener = Arc::clone(self);
         let register = move |session: &Session<'_>, index| {
+            let call = "nvmlDeviceRegisterEvents";
             // The set is of one library, and so has to be the device.
             if !Arc::ptr_eq(session.loaded, &listener.events.loaded) {
-                return Err(Unavailable::Starting.into());
+                let reason = "NVML was loaded anew meanwhile".to_owned();
+                return Err(GpuError::Call { call, reason });
             }
             let device = inventory::device(session.nvml, session, index)?;
-            let call = "nvmlDeviceRegisterEvents";
             let tag = session.progress.during(call, || listener.events.register(&device));
             tag.map_err(|error| GpuError::Call { call, reason: reason(&error) })
         };

@@ -18,10 +18,7 @@ use std::{
 use nvml_wrapper::error::NvmlError;
 use tokio::sync::oneshot;
 
-use super::{
-    GpuError,
-    library::{self, Unavailable},
-};
+use super::{GpuError, library};
 
 /// A driver that answers each call in time can still be too slow for a question of many.
 const SLOWEST: Duration = Duration::from_secs(30);
@@ -145,7 +142,7 @@ impl Lane {
             let _ = answer.send(work(progress));
         });
         if self.jobs.send(Job { wanted, work }).is_err() {
-            return Err(Unavailable::Starting.into());
+            return Err(failed("the agent could not start a thread for it; see its log"));
         }
         let asked = Instant::now();
         loop {
@@ -153,11 +150,9 @@ impl Lane {
                 Ok(Ok(answer)) => return answer,
                 // A panic, which the log holds.
                 Ok(Err(_)) => {
-                    return Err(GpuError::Call {
-                        call: "NVML",
-                        reason: "the question made the agent's NVML thread fail; see its log"
-                            .to_owned(),
-                    });
+                    return Err(failed(
+                        "the question made the agent's NVML thread fail; see its log",
+                    ));
                 }
                 Err(_) => {
                     if let Some(hung) = self.progress.hung(deadline) {
@@ -254,6 +249,11 @@ impl State {
     fn is_wanted(&self) -> bool {
         self.wanted.as_ref().is_none_or(Wanted::is)
     }
+}
+
+/// The agent's own thread has no answer.
+fn failed(reason: &str) -> GpuError {
+    GpuError::Call { call: "NVML", reason: reason.to_owned() }
 }
 
 /// The driver was unloaded, or another version of it loaded, under the library.

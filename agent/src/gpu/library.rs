@@ -78,16 +78,13 @@ pub enum Unavailable {
         /// What to do about that reason.
         remedy: String,
     },
-    /// `nvmlInit` was called and has not returned.
-    #[error("NVML is still starting")]
-    Starting,
 }
 
 impl Unavailable {
-    /// The library was found and does not start, or not yet.
+    /// The library was found and does not start.
     #[must_use]
     pub fn is_sick(&self) -> bool {
-        matches!(self, Self::Init { .. } | Self::Starting)
+        matches!(self, Self::Init { .. })
     }
 
     /// What to do next.
@@ -105,7 +102,6 @@ impl Unavailable {
                     .to_owned()
             }
             Self::Init { remedy, .. } => remedy.clone(),
-            Self::Starting => "Ask again in a few seconds; nvmlInit takes seconds on a node without persistence mode.".to_owned(),
         }
     }
 }

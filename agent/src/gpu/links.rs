@@ -16,7 +16,7 @@ pub const STATE: &str = "nvmlDeviceGetNvLinkState";
 /// NVML's way to the number of links, which drivers before 455 do not have.
 pub const COUNT: &str = "nvmlDeviceGetFieldValues(91)";
 /// More links than any board has.
-const MOST: u32 = 128;
+pub const MOST: u32 = 128;
 
 /// How many links the board has, those included that it has switched off.
 pub fn count(d: &Device<'_>) -> Result<u32, NvmlError> {

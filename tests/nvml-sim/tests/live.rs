@@ -1,7 +1,7 @@
 //! A client that runs while its node changes: faults that come and go, GPUs that are lost and found, events that nobody
 //! had planned, a scenario with a mistake in it.
 //!
-//! Each case runs in a process of its own, as in `abi.rs`, and writes its scenario anew.
+//! Each case runs in a process of its own, as in `abi/`, and writes its scenario anew.
 #![expect(
     clippy::expect_used,
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::error::NvmlError;
 
-#[expect(dead_code, reason = "what abi.rs needs besides")]
+#[expect(dead_code, reason = "what abi needs besides")]
 mod support;
 
 use support::{command, is_case, nvml, with_scenario};

@@ -167,18 +167,8 @@ fn checked(input: &Input, now: SystemTime) -> Result<(Option<Since>, Option<Syst
     if !(1..=100).contains(&input.limit) {
         return refuse(format!("limit is {}", input.limit), "Pass limit from 1 to 100.");
     }
-    if input.codes.as_ref().is_some_and(Vec::is_empty) {
-        return refuse(
-            "codes is empty".to_owned(),
-            "Name at least one, or leave codes out for all.",
-        );
-    }
-    if input.kinds.as_ref().is_some_and(Vec::is_empty) {
-        return refuse(
-            "kinds is empty".to_owned(),
-            "Name at least one, or leave kinds out for all.",
-        );
-    }
+    select::check_named("codes", input.codes.as_deref())?;
+    select::check_named("kinds", input.kinds.as_deref())?;
     let since = input.since.as_deref().map(|since| select::since(since, now)).transpose()?;
     let until = input.until.as_deref().map(|until| select::until(until, now)).transpose()?;
     let Some(Since::Time(from)) = since else { return Ok((since, until)) };

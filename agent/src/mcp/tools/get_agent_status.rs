@@ -15,7 +15,7 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    gpu::{GpuError, Unavailable, inventory},
+    gpu::inventory,
     kernel::{
         privileges,
         source::{Counts, State},
@@ -151,7 +151,6 @@ async fn nvml(node: &Node) -> SourceAnswer {
             }
             State::Live(how)
         }
-        Err(GpuError::Unavailable(Unavailable::Starting)) => State::Starting,
         Err(error) => State::Unavailable { reason: error.to_string(), remedy: error.remedy() },
     };
     SourceAnswer::of("nvml", state, None)

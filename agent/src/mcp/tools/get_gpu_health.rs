@@ -34,13 +34,16 @@ mod stalled;
 
 use std::time::Instant;
 
+use rmcp::schemars::{self, JsonSchema};
+use serde::Deserialize;
+
 use self::{
     answer::{FindingAnswer, GpuHealth, Health, VerdictAnswer, of_group},
     limits::Unread,
 };
 use super::{
     event,
-    select::{self, Detail, GpuAndDetail},
+    select::{self, Detail, GpuArgument},
 };
 use crate::{
     gpu::{GpuName, bus::Untold, health},
@@ -52,16 +55,28 @@ use crate::{
 #[derive(Debug)]
 pub struct GetGpuHealth;
 
+/// Which GPU, and how much of it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// One GPU by index, PCI address or UUID; all when left out.
+    #[serde(default)]
+    gpu: Option<GpuArgument>,
+    /// `summary` (default), or `full` for every figure that is read.
+    #[serde(default)]
+    detail: Detail,
+}
+
 impl Tool for GetGpuHealth {
     const NAME: &'static str = "get_gpu_health";
     const TITLE: &'static str = "GPU health";
     const DESCRIPTION: &'static str = "Whether this node's GPUs are well: a verdict per GPU (healthy, attention, degraded, failed, unreachable) with findings, \
         the figures behind them, what to do, and NVIDIA's action. Judges ECC, row remapping, clocks, heat, PCIe, NVLink, fabric, the driver's recovery action, \
         Xids and processes stuck in the driver. No findings means healthy; `limits` says what could not be judged.";
-    type Input = GpuAndDetail;
+    type Input = Input;
     type Answer = Health;
 
-    async fn call(node: &Node, input: GpuAndDetail, _: &Call) -> Result<Health, Refusal> {
+    async fn call(node: &Node, input: Input, _: &Call) -> Result<Health, Refusal> {
         let names = select::gpus(node, input.gpu.as_ref()).await?;
         node.sources.settled().await;
         // What happened to devices that were not asked about is another question.

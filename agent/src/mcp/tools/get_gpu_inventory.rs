@@ -58,7 +58,6 @@ mod text;
 use rmcp::schemars::{self, JsonSchema};
 use serde::Deserialize;
 
-pub use self::absent::AbsentAnswer;
 use self::answer::{GpuAnswer, Inventory};
 use super::select::{self, Detail, GpuArgument};
 use crate::{

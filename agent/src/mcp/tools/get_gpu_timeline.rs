@@ -49,6 +49,8 @@
 //! ```
 
 mod answer;
+mod counters;
+mod series;
 mod size;
 mod text;
 
@@ -170,6 +172,7 @@ impl Tool for GetGpuTimeline {
     async fn call(node: &Node, input: Input, _: &Call) -> Result<Timeline, Refusal> {
         let Input { gpu, since, until, metrics, detail, points } = input;
         select::check_range("points", points as u64, 2, 500)?;
+        select::check_named("metrics", metrics.as_deref())?;
         let now = SystemTime::now();
         let read = |name, text: Option<String>| {
             text.map(|text| select::time(name, &text, now)).transpose()

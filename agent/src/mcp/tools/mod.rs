@@ -1,5 +1,6 @@
 //! The tools: one file each, whose module documentation is its manual.
 
+mod absent;
 mod analyze_xid_errors;
 pub mod event;
 mod get_agent_status;

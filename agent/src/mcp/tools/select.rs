@@ -52,18 +52,6 @@ impl GpuArgument {
     }
 }
 
-/// Which GPU, and how much of it.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GpuAndDetail {
-    /// One GPU by index, PCI address or UUID; all when left out.
-    #[serde(default)]
-    pub gpu: Option<GpuArgument>,
-    /// `summary` (default), or `full` for every figure that is read.
-    #[serde(default)]
-    pub detail: Detail,
-}
-
 /// From where on a reader wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
@@ -188,6 +176,17 @@ pub fn check_range(name: &str, value: u64, min: u64, max: u64) -> Result<(), Ref
     Err(Refusal {
         what: format!("{name} is {value}"),
         next: format!("Pass {name} from {min} to {max}."),
+    })
+}
+
+/// A list that names nothing would have an answer of nothing, which looks like good news.
+pub fn check_named<T>(name: &str, list: Option<&[T]>) -> Result<(), Refusal> {
+    if list.is_none_or(|list| !list.is_empty()) {
+        return Ok(());
+    }
+    Err(Refusal {
+        what: format!("{name} is empty"),
+        next: format!("Name at least one, or leave {name} out."),
     })
 }
 

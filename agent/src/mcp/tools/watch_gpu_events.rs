@@ -135,6 +135,7 @@ impl Tool for WatchGpuEvents {
         let Input { kinds, gpu, min_severity, since, duration_s, max_events } = input;
         select::check_range("duration_s", u64::from(duration_s), 0, 3600)?;
         select::check_range("max_events", max_events as u64, 1, 1000)?;
+        select::check_named("kinds", kinds.as_deref())?;
         let cursor =
             since.map(|since| since.parse::<Cursor>()).transpose().map_err(|error| Refusal {
                 what: error.to_string(),

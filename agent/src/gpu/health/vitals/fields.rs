@@ -6,15 +6,21 @@ use nvml_wrapper_sys::bindings::field_id as id;
 use super::asker::Asked;
 use crate::gpu::raw::fields::Field;
 
+macro_rules! asked {
+    ($field:literal, $number:literal) => {
+        Asked {
+            field: $field,
+            id: $number,
+            call: concat!("nvmlDeviceGetFieldValues(", $number, ")"),
+        }
+    };
+}
+
 macro_rules! fields {
     ($all:ident: $($name:ident = $field:literal, $id:ident, $number:literal;)*) => {
         $(
             const _: () = assert!(id::$id == $number);
-            pub const $name: Asked = Asked {
-                field: $field,
-                id: $number,
-                call: concat!("nvmlDeviceGetFieldValues(", $number, ")"),
-            };
+            pub const $name: Asked = asked!($field, $number);
         )*
         const $all: &[Asked] = &[$($name),*];
     };
@@ -71,35 +77,15 @@ pub struct SlowdownTimes {
     pub power_brake: Asked,
 }
 
-const SOFTWARE_THERMAL: &str = "software_thermal_slowdown_ns";
-const HARDWARE_THERMAL: &str = "hardware_thermal_slowdown_ns";
-const POWER_BRAKE: &str = "power_brake_ns";
-
 const BEFORE_580_82: SlowdownTimes = SlowdownTimes {
-    software_thermal: Asked {
-        field: SOFTWARE_THERMAL,
-        id: 251,
-        call: "nvmlDeviceGetFieldValues(251)",
-    },
-    hardware_thermal: Asked {
-        field: HARDWARE_THERMAL,
-        id: 252,
-        call: "nvmlDeviceGetFieldValues(252)",
-    },
-    power_brake: Asked { field: POWER_BRAKE, id: 253, call: "nvmlDeviceGetFieldValues(253)" },
+    software_thermal: asked!("software_thermal_slowdown_ns", 251),
+    hardware_thermal: asked!("hardware_thermal_slowdown_ns", 252),
+    power_brake: asked!("power_brake_ns", 253),
 };
 const SINCE_580_82: SlowdownTimes = SlowdownTimes {
-    software_thermal: Asked {
-        field: SOFTWARE_THERMAL,
-        id: 269,
-        call: "nvmlDeviceGetFieldValues(269)",
-    },
-    hardware_thermal: Asked {
-        field: HARDWARE_THERMAL,
-        id: 270,
-        call: "nvmlDeviceGetFieldValues(270)",
-    },
-    power_brake: Asked { field: POWER_BRAKE, id: 271, call: "nvmlDeviceGetFieldValues(271)" },
+    software_thermal: asked!("software_thermal_slowdown_ns", 269),
+    hardware_thermal: asked!("hardware_thermal_slowdown_ns", 270),
+    power_brake: asked!("power_brake_ns", 271),
 };
 
 /// The numbers that the loaded driver uses.

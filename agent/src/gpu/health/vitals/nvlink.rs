@@ -11,6 +11,7 @@ use super::{
     fields,
 };
 use crate::gpu::{
+    links,
     raw::{
         self, Fabric,
         fields::{Field, Value},
@@ -46,22 +47,20 @@ pub struct Link {
     pub failed_recoveries: Option<u64>,
 }
 
-/// More links than any board has.
-const MOST_LINKS: u64 = 128;
-
 impl NvLink {
     pub fn read(d: &Device<'_>, r: &mut Asker<'_>, batch: &mut Batch) -> Self {
         let count = r.count(batch, fields::LINKS);
         let to_switches = r.count(batch, fields::SWITCHED_LINKS);
-        let count = count.and_then(|count| u32::try_from(count.min(MOST_LINKS)).ok());
-        let (links, are_all) = count.map_or((Vec::new(), false), |count| links(d, r, batch, count));
+        let count = count.and_then(|count| u32::try_from(count.min(links::MOST.into())).ok());
+        let (links, are_all) =
+            count.map_or((Vec::new(), false), |count| of_board(d, r, batch, count));
         let fabric = r.read("fabric", "nvmlDeviceGetGpuFabricInfoV", || raw::fabric(d));
         Self { links, are_all, to_switches, peers_on_switches: false, fabric }
     }
 }
 
 /// The links, and whether these are all.
-fn links(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> (Vec<Link>, bool) {
+fn of_board(d: &Device<'_>, r: &mut Asker<'_>, first: &mut Batch, count: u32) -> (Vec<Link>, bool) {
     if count == 0 {
         for counter in [fields::LINK_REPLAYS, CRC_ERRORS, RECOVERIES, FAILED] {
             r.reader().not_asked(counter.field, counter.call, "the board has no NVLink");
@@ -119,7 +118,7 @@ impl Answers {
             Ok(state) => Ok(is_active(state)),
             // Before Hopper a function tells it.
             Err(error) if is_by_design(&error) => {
-                r.during("nvmlDeviceGetNvLinkState", || d.link_wrapper_for(number).is_active())
+                r.during(links::STATE, || d.link_wrapper_for(number).is_active())
             }
             Err(error) => Err(error),
         };

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     gpu::health::vitals::{Fan, Link, Memory, NvLink, Pcie, Thermal, Vitals},
-    mcp::tools::get_gpu_inventory::AbsentAnswer,
+    mcp::tools::absent::AbsentAnswer,
 };
 
 #[derive(Debug, Serialize, JsonSchema)]

@@ -1,17 +1,9 @@
-//! Why values are null.
+//! Why values are null, those together that have one reason.
 
 use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
 
 use crate::gpu::reading::Absent;
-
-/// One value that is null.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct AbsentAnswer {
-    field: &'static str,
-    reason: String,
-    by_design: bool,
-}
 
 /// Values that are null for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -22,20 +14,6 @@ pub struct AbsentGroup {
     reason: String,
     /// This board or driver does not have them.
     by_design: bool,
-}
-
-impl AbsentAnswer {
-    /// For people.
-    pub fn line(&self) -> String {
-        format!("No {}: {}.", self.field, self.reason)
-    }
-}
-
-impl From<Absent> for AbsentAnswer {
-    fn from(absent: Absent) -> Self {
-        let Absent { field, call, reason, by_design } = absent;
-        Self { field, reason: format!("{call}: {reason}"), by_design }
-    }
 }
 
 /// The reasons of those values that `shown` says are in the answer.

@@ -16,7 +16,7 @@ use crate::{
     },
     mcp::{
         render,
-        tools::{get_gpu_inventory::AbsentAnswer, select::Detail},
+        tools::{absent::AbsentAnswer, select::Detail},
     },
     node::holders::{Held, Holder, InCall, Unseen},
 };

@@ -1,4 +1,4 @@
-//! The answer of `get_gpu_timeline`: its types, and what makes them of points.
+//! The answer of `get_gpu_timeline`, and what makes it of points.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,17 +11,15 @@ use super::{
         kinds::{EventKindArgument, SeverityArgument},
         select::Detail,
     },
-    Metric, text,
+    Metric,
+    counters::Counters,
+    series::{Series, rounded},
 };
 use crate::{
     event::Event,
     gpu::{GpuName, reading::Absent},
     mcp::render,
-    timeline::{
-        Counter, Gap, Gauge, Point, Reason, Spread, Window,
-        rings::seconds,
-        statistics::{self, Statistics},
-    },
+    timeline::{Gap, Gauge, Point, Reason, Window, rings::seconds, statistics},
 };
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -92,36 +90,6 @@ pub struct GapAnswer {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Series {
-    pub metric: Metric,
-    /// The lowest and the highest that are known of, also from between two readings where the driver has sampled that.
-    pub min: f64,
-    pub mean: f64,
-    pub max: f64,
-    /// Of the points' means.
-    pub p95: f64,
-    pub last: f64,
-    /// From the first sample or gap of the window to its end: the means, from ▁ at `min` to █ at `max`; · where there is none.
-    /// Narrower where there are many series, and empty where there is no room.
-    pub sparkline: String,
-    /// With `detail: full`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub points: Option<Points>,
-}
-
-/// Columns of equal length.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Points {
-    /// Seconds of a point.
-    pub step_s: u32,
-    /// Where it begins, in seconds from the GPU's `from`. A place that is left out has no value.
-    pub at_s: Vec<i64>,
-    pub min: Vec<f64>,
-    pub mean: Vec<f64>,
-    pub max: Vec<f64>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
 pub struct HeldAnswer {
     /// As NVML names its bit.
     pub reason: &'static str,
@@ -129,19 +97,6 @@ pub struct HeldAnswer {
     pub samples: u32,
     /// Share of the readings, in percent.
     pub percent: f64,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Counters {
-    pub ecc_corrected: Option<u64>,
-    pub ecc_uncorrected: Option<u64>,
-    pub remapped_rows: Option<u64>,
-    pub pcie_replays: Option<u64>,
-    /// Replays, recoveries and CRC errors of all links.
-    pub nvlink_errors: Option<u64>,
-    /// For how long power held the clocks down, as the driver counts it.
-    pub power_violation_ms: Option<u64>,
-    pub thermal_violation_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -214,7 +169,6 @@ impl GpuTimeline {
         let width = ((axis.1.saturating_sub(axis.0) + 1) / (2 * resolution_s).max(1))
             .clamp(1, wanted.width) as usize;
         let (held, held_of) = statistics::held(points);
-        let counters = Counter::ALL.map(|counter| statistics::counted(points, counter));
         let of_gpu = |event: &&EventInShort| {
             let pci = known.name.pci.map(|pci| pci.to_string());
             event.pci_address.is_some() && event.pci_address == pci
@@ -253,7 +207,7 @@ impl GpuTimeline {
                 };
                 Reason::ALL.iter().map(of_reason).filter(|held| held.samples > 0).collect()
             }),
-            counters: (wanted.source == Source::Recorder).then(|| Counters::of(counters)),
+            counters: (wanted.source == Source::Recorder).then(|| Counters::of(points)),
             marks,
         }
     }
@@ -264,108 +218,6 @@ impl GpuTimeline {
         (is_metric && self.series.iter().all(|series| series.metric.gauge().name() != field))
             || self.counters.as_ref().is_some_and(|counters| counters.lacks(field))
             || field == "throttle" && self.throttle.is_none()
-    }
-}
-
-impl Series {
-    fn of(
-        metric: Metric,
-        window: &Window,
-        (axis, width): ((u32, u32), usize),
-        wanted: &Wanted<'_>,
-    ) -> Option<Self> {
-        let (points, gauge) = (&window.points, metric.gauge());
-        let Statistics { min, mean, max, p95, last } = statistics::statistics(points, gauge)?;
-        let stretches = statistics::stretches(points, gauge, axis, width);
-        Some(Self {
-            metric,
-            min: rounded(min),
-            mean: rounded(mean),
-            max: rounded(max),
-            p95: rounded(p95),
-            last: rounded(last),
-            sparkline: text::sparkline(&stretches, (min, max)),
-            points: (wanted.detail == Detail::Full)
-                .then(|| Points::of(window, gauge, axis, wanted.points)),
-        })
-    }
-}
-
-impl Points {
-    fn of(window: &Window, gauge: Gauge, axis: (u32, u32), most: usize) -> Self {
-        let Window { resolution_s, points, gaps: _ } = window;
-        let first = points.first().map_or(axis.0, |point| point.at);
-        let mut columns = Self { step_s: *resolution_s, ..Self::default() };
-        if points.len() <= most {
-            for (point, spread) in
-                points.iter().filter_map(|point| Some((point, point.gauge(gauge)?)))
-            {
-                columns.add(i64::from(point.at) - i64::from(first), spread);
-            }
-            return columns;
-        }
-        let length = axis.1.saturating_sub(axis.0) + 1;
-        let count = u32::try_from(most).unwrap_or(u32::MAX);
-        let stretches = statistics::stretches(points, gauge, axis, most);
-        columns.step_s = length.div_ceil(count);
-        for (place, spread) in (0_u64..).zip(stretches) {
-            // Where a stretch begins is the first second that is in it.
-            let begin = (place * u64::from(length)).div_ceil(most as u64);
-            let at = i64::from(axis.0) + i64::try_from(begin).unwrap_or(0) - i64::from(first);
-            if let Some(spread) = spread {
-                columns.add(at, spread);
-            }
-        }
-        columns
-    }
-
-    fn add(&mut self, at_s: i64, Spread { low, mean, high }: Spread) {
-        self.at_s.push(at_s);
-        self.min.push(rounded(low));
-        self.mean.push(rounded(mean));
-        self.max.push(rounded(high));
-    }
-}
-
-impl Counters {
-    fn of(
-        [
-            ecc_corrected,
-            ecc_uncorrected,
-            remapped_rows,
-            pcie_replays,
-            nvlink_errors,
-            power_violation_ms,
-            thermal_violation_ms,
-        ]: [Option<u64>; 7],
-    ) -> Self {
-        Self {
-            ecc_corrected,
-            ecc_uncorrected,
-            remapped_rows,
-            pcie_replays,
-            nvlink_errors,
-            power_violation_ms,
-            thermal_violation_ms,
-        }
-    }
-
-    /// Each with its name.
-    pub fn all(&self) -> [(Counter, Option<u64>); 7] {
-        [
-            (Counter::EccCorrected, self.ecc_corrected),
-            (Counter::EccUncorrected, self.ecc_uncorrected),
-            (Counter::RemappedRows, self.remapped_rows),
-            (Counter::PcieReplays, self.pcie_replays),
-            (Counter::NvlinkErrors, self.nvlink_errors),
-            (Counter::PowerViolation, self.power_violation_ms),
-            (Counter::ThermalViolation, self.thermal_violation_ms),
-        ]
-    }
-
-    /// Whether it has the counter of this name and could not read it.
-    fn lacks(&self, field: &str) -> bool {
-        self.all().iter().any(|(counter, rise)| counter.name() == field && rise.is_none())
     }
 }
 
@@ -408,8 +260,4 @@ fn time(at: u32) -> String {
     let time = render::time(SystemTime::UNIX_EPOCH + Duration::from_secs(at.into()));
     // Nobody knows more than the second.
     time.replace(".000000", "")
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }

@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::answer::{Counters, GapAnswer, GpuTimeline, HeldAnswer, Series, Source, Timeline};
+use super::{
+    answer::{GapAnswer, GpuTimeline, HeldAnswer, Source, Timeline},
+    counters::Counters,
+    series::Series,
+};
 use crate::{
     mcp::{render, tool::Answer},
     timeline::Spread,

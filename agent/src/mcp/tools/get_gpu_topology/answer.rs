@@ -6,7 +6,7 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::Serialize;
 
 use super::tree::TreeNode;
-use crate::mcp::tools::get_gpu_inventory::AbsentAnswer;
+use crate::mcp::tools::absent::AbsentAnswer;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Topology {
