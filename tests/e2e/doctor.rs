@@ -75,7 +75,7 @@ fn what_is_expected_and_not_had_exits_with_3_reason_and_remedy() -> Result<()> {
 fn a_library_without_a_gpu_is_not_what_was_expected() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let none = dir.path().join("none.toml");
-    std::fs::write(&none, "gpus = 0\n")?;
+    std::fs::write(&none, "profile = \"h100\"\ngpus = 0\n")?;
     let out = simulated()
         .env("NVML_SIM_SCENARIO", none)
         .args(["--ebpf", "off", "doctor", "--expect", "nvml"])
