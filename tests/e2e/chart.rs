@@ -1,6 +1,7 @@
 //! The Helm chart: linted, rendered with every combination of values that changes what the pods may do, and checked
-//! against the schemas of the Kubernetes versions that it is for. What the pods may do is in `access`, what can be set in
-//! `values`, and what the agent does with the pod's rights in `pod`.
+//! against the schemas of the Kubernetes versions that it is for. What the pods may do is in `access`, and which Pod Security
+//! Standard admits it in `standards`; what can be set in `values`, what `helm test` runs in `hook`, and what the agent does
+//! with the pod's rights in `pod`.
 //!
 //! | variable | what |
 //! | --- | --- |
@@ -15,7 +16,9 @@
 
 mod access;
 pub mod helm;
+mod hook;
 mod pod;
+mod standards;
 mod values;
 
 use std::{
@@ -29,22 +32,36 @@ use serde_json::{Value, json};
 
 const ACKNOWLEDGED: &str =
     "gpuAccess.privileged.acknowledge=I understand that these pods can take over their nodes";
-const DRA: &[&str] = &["--api-versions", "resource.k8s.io/v1", "--set", "gpuAccess.method=dra"];
+const DRA: &[&str] = &["--kube-version", "1.34.0", "--set", "gpuAccess.method=dra"];
+/// As `--set-string`: the sentence has blanks.
+const GATE_IS_ON: &str = "gpuAccess.dra.acknowledge=The feature gate DRAAdminAccess is on";
 
-/// The combinations that differ in what the pods may do, by name.
+/// The combinations that differ in what the pods may do, by name: a name says what is on.
 const MODES: &[(&str, &[&str])] = &[
     ("default", &[]),
     ("default runtime", &["--set", "gpuAccess.runtimeClass.name="]),
+    ("volume mount", &["--set", "gpuAccess.request=volumeMount"]),
+    ("cdi", &["--set", "gpuAccess.request=cdi"]),
+    ("cdi, rootless", &["--set", "gpuAccess.request=cdi,rootless=true"]),
+    ("device plugin", &["--set", "gpuAccess.method=devicePlugin"]),
+    (
+        "device plugin, volume mount",
+        &["--set", "gpuAccess.method=devicePlugin,gpuAccess.request=volumeMount"],
+    ),
     ("ebpf", &["--set", "ebpf.enabled=true"]),
+    ("ebpf, no names", &["--set", "ebpf.enabled=true,ebpf.podNames=false"]),
+    ("ebpf, pod resources", &["--set", "ebpf.enabled=true,podResources.enabled=true"]),
     ("kernel log", &["--set", "xid.kernelLog=true"]),
     ("ebpf, kernel log", &["--set", "ebpf.enabled=true,xid.kernelLog=true"]),
     ("rootless", &["--set", "rootless=true"]),
     ("no gpu", &["--set", "gpuAccess.method=none"]),
     ("no gpu, ebpf", &["--set", "gpuAccess.method=none,ebpf.enabled=true"]),
     ("dra", DRA),
+    ("dra, rootless", &["--kube-version", "1.34.0", "--set", "gpuAccess.method=dra,rootless=true"]),
+    ("dra, ebpf", &["--kube-version", "1.37.0", "--set", "gpuAccess.method=dra,ebpf.enabled=true"]),
     (
-        "dra, rootless",
-        &["--api-versions", "resource.k8s.io/v1", "--set", "gpuAccess.method=dra,rootless=true"],
+        "dra before v1",
+        &["--kube-version", "1.32.0", "--set", "gpuAccess.method=dra", "--set-string", GATE_IS_ON],
     ),
     ("privileged", &["--set", "gpuAccess.method=privileged", "--set-string", ACKNOWLEDGED]),
     (
@@ -66,10 +83,6 @@ const MODES: &[(&str, &[&str])] = &[
 fn lint_has_no_complaint() {
     for helm in Helm::all("lint_has_no_complaint") {
         for (mode, values) in MODES {
-            // `helm lint` has no --api-versions, so what needs it is only rendered.
-            if values.contains(&"--api-versions") {
-                continue;
-            }
             let mut arguments = vec!["lint", "--strict", "."];
             arguments.extend(*values);
             let out = helm.run(&arguments);
@@ -86,11 +99,15 @@ fn lint_has_no_complaint() {
 fn a_default_install_is_these_objects_and_no_other() {
     for helm in Helm::all("a_default_install_is_these_objects_and_no_other") {
         let rendered = helm.render(&[]);
-        assert_eq!(rendered.kinds(), ["DaemonSet", "NetworkPolicy", "Role", "ServiceAccount"]);
+        assert_eq!(
+            rendered.kinds(),
+            ["DaemonSet", "NetworkPolicy", "Pod", "Role", "ServiceAccount"]
+        );
         for object in &rendered.0 {
             let labels = &object["metadata"]["labels"];
             assert_eq!(object["metadata"]["namespace"], NAMESPACE);
-            assert_eq!(labels["app.kubernetes.io/name"], "k8s-gpu-mcp-server");
+            let test = if object["kind"] == "Pod" { "-test" } else { "" };
+            assert_eq!(labels["app.kubernetes.io/name"], format!("k8s-gpu-mcp-server{test}"));
             assert_eq!(labels["app.kubernetes.io/component"], "gpu-diagnostics");
         }
         assert_eq!(rendered.find("ServiceAccount")["automountServiceAccountToken"], false);
@@ -101,7 +118,6 @@ fn a_default_install_is_these_objects_and_no_other() {
 
         let daemonset = &rendered.find("DaemonSet")["spec"];
         let selector = &daemonset["selector"]["matchLabels"];
-        assert_eq!(policy["podSelector"]["matchLabels"], *selector);
         for (key, value) in selector.as_object().expect("labels") {
             assert_eq!(daemonset["template"]["metadata"]["labels"][key], *value);
         }
@@ -166,33 +182,59 @@ fn whatever_the_mode_nothing_listens_and_no_gpu_is_taken() {
 }
 
 #[test]
-fn where_ebpf_is_on_the_pod_records_in_a_volume_of_its_own_and_else_it_has_none() {
-    let test = "where_ebpf_is_on_the_pod_records_in_a_volume_of_its_own_and_else_it_has_none";
-    let recorder = json!({"name": "recorder", "emptyDir": {"sizeLimit": "64Mi"}});
-    let nvml = json!({"name": "nvml", "hostPath": {
-        "path": "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
-        "type": "File",
-    }});
-    let mount = json!({"name": "recorder", "mountPath": "/run/k8s-gpu-mcp-server"});
+fn a_mode_mounts_what_it_needs_and_only_the_recorder_can_write() {
+    let test = "a_mode_mounts_what_it_needs_and_only_the_recorder_can_write";
+    let host = |name: &str, path: &str, r#type: &str| json!({"name": name, "hostPath": {"path": path, "type": r#type}});
     for helm in Helm::all(test) {
         for (mode, values) in MODES {
             let rendered = helm.render(values);
             let records = mode.contains("ebpf");
             let role = if records { "record" } else { "pause" };
             assert_eq!(rendered.container()["command"], json!(["/agent", role]), "{mode}");
-            let wanted = [(records, &recorder), (mode.starts_with("privileged"), &nvml)];
-            let wanted: Vec<&Value> =
-                wanted.into_iter().filter_map(|(has, volume)| has.then_some(volume)).collect();
-            let volumes = rendered.pod().get("volumes").and_then(Value::as_array);
-            let volumes: Vec<&Value> = volumes.into_iter().flatten().collect();
-            assert_eq!(volumes, wanted, "{mode}");
-            let mounts = rendered.container().get("volumeMounts").and_then(Value::as_array);
-            let mounts: Vec<&Value> = mounts.into_iter().flatten().collect();
-            assert_eq!(mounts.len(), wanted.len(), "{mode}");
-            assert_eq!(mounts.contains(&&mount), records, "{mode}");
+            let wanted = [
+                (
+                    records,
+                    json!({"name": "recorder", "emptyDir": {"sizeLimit": "64Mi"}}),
+                    "/run/k8s-gpu-mcp-server",
+                ),
+                (
+                    mode.starts_with("privileged"),
+                    host("nvml", "/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1", "File"),
+                    "/driver/libnvidia-ml.so.1",
+                ),
+                (
+                    mode.contains("volume mount"),
+                    host("all-gpus", "/dev/null", "CharDevice"),
+                    "/var/run/nvidia-container-devices/all",
+                ),
+                (
+                    records && !mode.contains("no names"),
+                    host("pod-names", "/var/log/containers", "Directory"),
+                    "/var/log/containers",
+                ),
+                (
+                    mode.contains("pod resources"),
+                    host("pod-resources", "/var/lib/kubelet/pod-resources", "Directory"),
+                    "/var/lib/kubelet/pod-resources",
+                ),
+            ];
+            let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+            for (_, volume, at) in wanted.into_iter().filter(|(has, ..)| *has) {
+                let mut mount = json!({"name": volume["name"], "mountPath": at});
+                if volume.get("hostPath").is_some() {
+                    mount["readOnly"] = json!(true);
+                }
+                volumes.push(volume);
+                mounts.push(mount);
+            }
+            let list = |object: &Value, name: &str| {
+                object.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+            };
+            assert_eq!(list(rendered.pod(), "volumes"), volumes, "{mode}");
+            assert_eq!(list(rendered.container(), "volumeMounts"), mounts, "{mode}");
         }
     }
-    // The agent finds it there without being told.
+    // The agent looks for them there without being told.
     let help = Command::new(e2e::agent_path()).arg("--help").output().expect("the agent runs");
     let help = String::from_utf8_lossy(&help.stdout);
     assert!(help.contains("[default: /run/k8s-gpu-mcp-server/agent.sock]"), "{help}");
@@ -225,13 +267,16 @@ fn every_kubernetes_from_1_25_to_1_37_knows_every_field() {
         skip(test, "the Python of E2E_PYTHON has no kubernetes_validate");
         return;
     }
-    // What the chart refuses to render for an older cluster need not be valid there.
-    let (new, old): (Vec<_>, Vec<_>) = MODES.iter().partition(|(mode, _)| mode.starts_with("dra"));
-    for (modes, oldest) in [(old, 25), (new, 34)] {
+    // What the chart renders for one version's API need not be valid for another's.
+    for (versions, of) in [
+        (25..=37, &(|mode: &str| !mode.starts_with("dra")) as &dyn Fn(&str) -> bool),
+        (32..=33, &|mode| mode == "dra before v1"),
+        (34..=37, &|mode| mode.starts_with("dra") && mode != "dra before v1"),
+    ] {
         let mut manifests = tempfile::tempfile().expect("a temporary file");
-        for (helm, (_, values)) in
-            helms.iter().flat_map(|helm| modes.iter().map(move |mode| (helm, mode)))
-        {
+        for (helm, (_, values)) in helms.iter().flat_map(|helm| {
+            MODES.iter().filter(|(mode, _)| of(mode)).map(move |mode| (helm, mode))
+        }) {
             let mut arguments = values.to_vec();
             arguments.extend(["--set", "namespace.create=true", "--set"]);
             arguments.push("rbac.diagnosticians[0].kind=Group,rbac.diagnosticians[0].name=sre");
@@ -240,7 +285,7 @@ fn every_kubernetes_from_1_25_to_1_37_knows_every_field() {
         manifests.rewind().expect("a file has a start");
         let out = Command::new(&python)
             .args(["-c", VALIDATE])
-            .args((oldest..=37).map(|minor| format!("1.{minor}")))
+            .args(versions.map(|minor| format!("1.{minor}")))
             .stdin(manifests)
             .output()
             .expect("Python ran a moment ago");

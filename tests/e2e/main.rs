@@ -12,6 +12,7 @@ mod clients;
 mod decode;
 mod device_load;
 mod devices;
+mod doctor;
 mod fields;
 mod health;
 mod image;

@@ -74,6 +74,8 @@ pub enum Command {
     Decode(super::decode::Args),
     /// Say what NVIDIA's catalogue has on an Xid or SXid
     Xid(super::xid::Args),
+    /// Say for each source what it found, what is missing and what turns it on
+    Doctor(super::doctor::Args),
     /// Wait for SIGTERM: the pod's main process where sessions are opened by `kubectl exec`
     Pause,
 }

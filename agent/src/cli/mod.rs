@@ -5,10 +5,11 @@
 //! | 0 | the client closed the session, or SIGTERM or SIGINT ended it |
 //! | 1 | a session that joined a recorder was cut off because its client did not read; `decode`: stdin cannot be read; `xid`: no catalogue has the number; stdout cannot be written |
 //! | 2 | bad arguments; usage is on stderr |
-//! | 3 | what was demanded with `--ebpf on`, `--nvml-mode`, `--socket` or `--journal` cannot be had; reason and remedy are on stderr |
+//! | 3 | what was demanded with `--ebpf on`, `--nvml-mode`, `--socket`, `--journal` or `doctor --expect` cannot be had; reason and remedy are on stderr |
 
 mod args;
 mod decode;
+mod doctor;
 mod log;
 mod output;
 mod pause;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Some(Command::Record(record)) => record::run(&arguments, record),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Xid(arguments)) => xid::run(arguments),
+        Some(Command::Doctor(doctor)) => doctor::run(&arguments, doctor),
         Some(Command::Pause) => pause::run(),
     }
 }

@@ -92,7 +92,7 @@ impl Unavailable {
     pub fn remedy(&self) -> String {
         match self {
             Self::NotFound { .. } => "In a pod: set gpuAccess.method so that the NVIDIA runtime or CDI injects the driver's libraries \
-                                      (runtimeClassName: nvidia). On a host: install the driver, or name the library with --nvml-library."
+                                      (runtimeClassName: nvidia), and gpuAccess.request so that it is asked in a way that it accepts. On a host: install the driver, or name the library with --nvml-library."
                 .to_owned(),
             Self::IsSimulator { .. } => {
                 "Pass --nvml-mode simulated to see simulated GPUs, or --nvml-library with the driver's own library.".to_owned()

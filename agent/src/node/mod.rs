@@ -9,6 +9,7 @@ pub mod timeline;
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,8 +24,8 @@ pub use timeline::Timelines;
 
 use crate::{
     event::{Journal, Origin, Report, Source, What},
-    gpu::{GpuError, Worker, health::Readings},
-    kernel::Line,
+    gpu::{GpuError, Worker, health::Readings, inventory},
+    kernel::{Line, source::State},
     store::keeper::Kept,
     xid::{self, Combiner, Kind},
 };
@@ -109,6 +110,24 @@ impl Node {
                 Err((unavailable.to_string(), unavailable.remedy()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// How the source of figures stands.
+    pub async fn nvml(&self) -> State {
+        match self.gpu.ask(inventory::driver).await {
+            Ok(driver) => {
+                let version = driver.driver_version;
+                let version = version.as_deref().unwrap_or("of unknown version");
+                let mut how =
+                    format!("{}, driver {version}, {} GPUs", driver.library, driver.gpu_count);
+                for (index, hung) in self.gpu.hung() {
+                    let _ = write!(how, "; GPU {index}: {hung}");
+                }
+                State::Live(how)
+            }
+            Err(GpuError::Starting { .. }) => State::Starting,
+            Err(error) => State::Unavailable { reason: error.to_string(), remedy: error.remedy() },
         }
     }
 

@@ -6,7 +6,7 @@
 //!  the kubelet's PodResources ─► kubelet ─► allocation ───────┘
 //! ```
 //!
-//! It needs neither the host's PIDs nor the API server. Where the log directories are not mounted, a pod is known by its uid,
+//! It needs neither the host's PIDs nor the API server. Where no log directory is mounted, a pod is known by its uid,
 //! and by name where PodResources leaves no choice ([`allocation::name_by_elimination`]). A pod that was named once keeps its
 //! name here when it is gone: its processes are told of later than they live.
 
@@ -79,10 +79,12 @@ impl Pods {
         let mut places = places(names_leaf_first);
         let mut known = self.known();
         // A pod in a pod: the one of the kubelet that this agent is mounted to.
-        let uid = |place: &Place| place.pod_uid.clone();
-        let ours =
-            |place: &Place| uid(place).is_some_and(|uid| known.names.pod(&uid, now).is_some());
-        let at = if places.len() > 1 { places.iter().position(ours) } else { None };
+        let names = &mut known.names;
+        let mut ours = |Place { pod_uid, container_id, .. }: &Place| {
+            pod_uid.as_ref().is_some_and(|uid| names.pod(uid, now).is_some())
+                || container_id.as_ref().is_some_and(|id| names.container(id, now).is_some())
+        };
+        let at = if places.len() > 1 { places.iter().position(&mut ours) } else { None };
         let place = (!places.is_empty()).then(|| places.swap_remove(at.unwrap_or(0)))?;
         Some(known.pod(place, now))
     }
@@ -141,12 +143,16 @@ impl Pods {
     #[must_use]
     pub fn describe(&self) -> String {
         let known = self.known();
-        let directory = known.names.directory().display();
-        let by_directory = match known.names.unreadable() {
-            None => format!("Pods are named from {directory}."),
-            Some(why) => format!(
-                "Pods are known by uid and not by name, as {directory} cannot be read ({why}): mount the node's \
-                 /var/log/pods and /var/log/containers read-only below {}.",
+        let by_directory = match known.names.read_from() {
+            Ok(from) => {
+                let from: Vec<_> =
+                    from.into_iter().map(|path| path.display().to_string()).collect();
+                format!("Pods are named from {}.", from.join(" and "))
+            }
+            Err((directory, why)) => format!(
+                "Pods are known by uid and not by name, as {} cannot be read ({why}): mount the node's \
+                 /var/log/containers read-only below {} (chart: `ebpf.podNames=true`).",
+                directory.display(),
                 self.root.display()
             ),
         };

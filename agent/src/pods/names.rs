@@ -7,6 +7,9 @@
 //! | `var/log/pods/<namespace>_<pod>_<uid>/<container>/` | the container, where the pod has one only |
 //! | `var/log/containers/<pod>_<namespace>_<container>-<id>.log`, a link | container id → pod, namespace, container |
 //!
+//! Either alone is enough for whoever runs in a container. The links alone are the less that can be given: mounted without
+//! what they point to they have names and no log.
+//!
 //! Nothing but names is read; no log is opened, no link followed. A name that Kubernetes would not have accepted is not
 //! believed, and an entry whose name was cut for its length neither.
 
@@ -51,8 +54,8 @@ pub struct Names {
     learned: Bounded<String, PodName>,
     /// The last reading that a question caused.
     read: Option<Instant>,
-    /// Why `pods_dir` could not be read the last time.
-    unreadable: Option<String>,
+    /// Why `pods_dir` and `containers_dir` could not be read the last time.
+    unreadable: [Option<String>; 2],
 }
 
 impl Names {
@@ -66,7 +69,7 @@ impl Names {
             containers: HashMap::new(),
             learned: Bounded::new(MOST),
             read: None,
-            unreadable: None,
+            unreadable: [None, None],
         };
         names.read();
         names
@@ -103,16 +106,14 @@ impl Names {
         self.learned.insert(uid.to_owned(), name);
     }
 
-    /// The directory that pods are named from.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.pods_dir
-    }
-
-    /// Why pods cannot be named from it.
-    #[must_use]
-    pub fn unreadable(&self) -> Option<&str> {
-        self.unreadable.as_deref()
+    /// The directories that pods are named from; why the last of them cannot be read where that is none.
+    pub fn read_from(&self) -> Result<Vec<&Path>, (&Path, &str)> {
+        if let [Some(_), Some(why)] = &self.unreadable {
+            return Err((&self.containers_dir, why));
+        }
+        let directories = [self.pods_dir.as_path(), self.containers_dir.as_path()];
+        let read = directories.into_iter().zip(&self.unreadable);
+        Ok(read.filter_map(|(path, why)| why.is_none().then_some(path)).collect())
     }
 
     fn read_again(&mut self, now: Instant) {
@@ -124,10 +125,10 @@ impl Names {
     }
 
     fn read(&mut self) {
-        let pods = entries(&self.pods_dir);
-        self.unreadable = pods.as_ref().err().map(ToString::to_string);
+        let (pods, containers) = (entries(&self.pods_dir), entries(&self.containers_dir));
+        self.unreadable =
+            [pods.as_ref().err(), containers.as_ref().err()].map(|why| Some(why?.to_string()));
         self.pods = pods.into_iter().flatten().filter_map(|name| pod_directory(&name)).collect();
-        let containers = entries(&self.containers_dir);
         self.containers =
             containers.into_iter().flatten().filter_map(|name| container_log(&name)).collect();
     }

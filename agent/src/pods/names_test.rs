@@ -44,7 +44,8 @@ fn a_pod_and_its_container_are_named() {
     assert_eq!(names.only_container(&called("kube-system", "etcd-node"), STATIC), None);
     fs::create_dir(root.path().join("var/log/pods").join(&pod).join("second")).unwrap();
     assert_eq!(names.only_container(&called("ml", "train-0.x"), UID), None);
-    assert_eq!(names.unreadable(), None);
+    let [pods, containers] = ["pods", "containers"].map(|it| root.path().join("var/log").join(it));
+    assert_eq!(names.read_from(), Ok(vec![pods.as_path(), containers.as_path()]));
 }
 
 #[test]
@@ -102,13 +103,27 @@ fn without_the_directories_there_is_a_reason_and_no_error() {
     let mut names = Names::new(root.path());
     let now = Instant::now();
     assert_eq!((names.pod(UID, now), names.container(ID, now)), (None, None));
-    assert!(names.unreadable().unwrap().contains("No such file"), "{:?}", names.unreadable());
+    let (path, why) = names.read_from().unwrap_err();
+    assert!(
+        path.ends_with("var/log/containers") && why.contains("No such file"),
+        "{path:?}: {why}"
+    );
     names.learn(UID, called("ml", "train"));
     assert_eq!(names.pod(UID, now), Some(called("ml", "train")));
     // Mounted, or made, later.
     fs::create_dir_all(root.path().join(format!("var/log/pods/ml_other_{UID}"))).unwrap();
     assert_eq!(names.pod(UID, now + BETWEEN_READS), Some(called("ml", "other")));
-    assert_eq!(names.unreadable(), None);
+    assert_eq!(names.read_from(), Ok(vec![root.path().join("var/log/pods").as_path()]));
+}
+
+#[test]
+fn the_links_alone_name_a_container_and_its_pod() {
+    let root = node(&[], &[&format!("train-0_ml_main-{ID}.log")]);
+    fs::remove_dir(root.path().join("var/log/pods")).unwrap();
+    let mut names = Names::new(root.path());
+    let container = ContainerName { pod: called("ml", "train-0"), container: "main".to_owned() };
+    assert_eq!(names.container(ID, Instant::now()), Some(container));
+    assert_eq!(names.read_from(), Ok(vec![root.path().join("var/log/containers").as_path()]));
 }
 
 #[test]

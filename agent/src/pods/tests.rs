@@ -112,6 +112,33 @@ fn a_link_that_is_left_from_before_does_not_rename_a_pod() {
 }
 
 #[test]
+fn the_links_alone_tell_all_that_there_is_to_tell() {
+    let root = tempfile::tempdir().unwrap();
+    let links = root.path().join("var/log/containers");
+    fs::create_dir_all(&links).unwrap();
+    // As they are in a container that has nothing else of the node: they lead nowhere.
+    std::os::unix::fs::symlink(
+        format!("/var/log/pods/ml_train_{UID}/main/0.log"),
+        links.join(format!("train_ml_main-{ID}.log")),
+    )
+    .unwrap();
+    let pods = Pods::new(root.path().to_owned());
+    let whole = Pod {
+        uid: Some(UID.to_owned()),
+        namespace: Some("ml".to_owned()),
+        name: Some("train".to_owned()),
+        container: Some("main".to_owned()),
+        container_id: Some(ID.to_owned()),
+    };
+    let now = Instant::now();
+    assert_eq!(pod_at(&pods, &path(UID, ID), now).as_deref(), Some(&whole));
+    let nested = format!("{}{}", path(OTHER_UID, OTHER_ID), path(UID, ID));
+    assert_eq!(pod_at(&pods, &nested, now).as_deref(), Some(&whole), "its kubelet is in the outer");
+    let said = pods.describe();
+    assert!(said.starts_with(&format!("Pods are named from {}.", links.display())), "{said}");
+}
+
+#[test]
 fn of_a_pod_in_a_pod_the_one_of_this_kubelet_is_told() {
     let both = format!("{}{}", path(UID, ID), path(OTHER_UID, OTHER_ID));
     let now = Instant::now();
@@ -171,7 +198,7 @@ fn it_says_how_pods_are_named_and_what_to_mount() {
     let root = tempfile::tempdir().unwrap();
     let pods = Pods::new(root.path().to_owned());
     let said = pods.describe();
-    assert!(said.contains("/var/log/pods and /var/log/containers"), "{said}");
+    assert!(said.contains("mount the node's /var/log/containers read-only"), "{said}");
     assert!(said.contains("was not asked"), "{said}");
 
     pods.kubelet_said(Err(KubeletError::NotMounted(pods.kubelet_socket())));

@@ -1,10 +1,8 @@
 //! What the pods may do, by which way they come by the GPUs, and what people may do to the pods.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
-use super::{ACKNOWLEDGED, DRA, Helm, MODES};
+use super::{ACKNOWLEDGED, DRA, GATE_IS_ON, Helm, MODES};
 
 #[test]
 fn each_mode_has_the_rights_it_needs_and_no_other() {
@@ -42,10 +40,23 @@ fn gpu_access_is_by_one_way_at_a_time() {
             let rendered = helm.render(values);
             let others = ["no gpu", "dra", "privileged"];
             let asks_runtime = !others.iter().any(|other| mode.starts_with(other));
-            let names: BTreeSet<&str> = rendered.env().into_iter().map(|(name, _)| name).collect();
-            assert_eq!(names.contains("NVIDIA_VISIBLE_DEVICES"), asks_runtime, "{mode}");
+            let env = rendered.env();
+            let by = |way: &str| asks_runtime && mode.contains(way);
+            let by_env = asks_runtime && !by("volume mount") && !by("cdi");
+            assert_eq!(env.contains(&("NVIDIA_VISIBLE_DEVICES", Some("all"))), by_env, "{mode}");
+            let utility = env.contains(&("NVIDIA_DRIVER_CAPABILITIES", Some("utility")));
+            assert_eq!(utility, asks_runtime, "{mode}");
+            // A toolkit that is asked for this by an unprivileged container does not start it.
+            assert!(!env.iter().any(|(name, _)| name.starts_with("NVIDIA_MIG")), "{mode}");
+            let annotations =
+                &rendered.find("DaemonSet")["spec"]["template"]["metadata"]["annotations"];
+            for key in ["nvidia.cdi.k8s.io/container.agent", "cdi.k8s.io/k8s-gpu-mcp-server"] {
+                let asked = by("cdi").then(|| json!("nvidia.com/gpu=all"));
+                assert_eq!(annotations.get(key), asked.as_ref(), "{mode}");
+            }
             let class = rendered.pod().get("runtimeClassName").and_then(Value::as_str);
-            let expected = (asks_runtime && *mode != "default runtime").then_some("nvidia");
+            let without = mode.starts_with("default runtime") || mode.starts_with("device plugin");
+            let expected = (asks_runtime && !without).then_some("nvidia");
             assert_eq!(class, expected, "{mode}");
             let claims = rendered.pod().get("resourceClaims").is_some();
             assert_eq!(claims, mode.starts_with("dra"), "{mode}");
@@ -56,37 +67,46 @@ fn gpu_access_is_by_one_way_at_a_time() {
 #[test]
 fn a_claim_watches_all_gpus_and_allocates_none() {
     for helm in Helm::all("a_claim_watches_all_gpus_and_allocates_none") {
-        let rendered = helm.render(DRA);
-        let template = rendered.find("ResourceClaimTemplate");
-        assert_eq!(template["apiVersion"], "resource.k8s.io/v1");
-        assert_eq!(
-            template["spec"]["spec"]["devices"]["requests"],
-            json!([{
-                "name": "gpus",
-                "exactly": {
-                    "deviceClassName": "gpu.nvidia.com",
-                    "allocationMode": "All",
-                    "adminAccess": true,
-                },
-            }])
-        );
-        assert_eq!(
-            rendered.pod()["resourceClaims"],
-            json!([{"name": "gpus", "resourceClaimTemplateName": template["metadata"]["name"]}])
-        );
-        assert_eq!(rendered.container()["resources"]["claims"], json!([{"name": "gpus"}]));
+        let asked = |values: &[&str]| {
+            let rendered = helm.render(values);
+            let template = rendered.find("ResourceClaimTemplate");
+            let claim = json!([{"name": "gpus", "resourceClaimTemplateName": template["metadata"]["name"]}]);
+            assert_eq!(rendered.pod()["resourceClaims"], claim);
+            assert_eq!(rendered.container()["resources"]["claims"], json!([{"name": "gpus"}]));
+            let requests = template["spec"]["spec"]["devices"]["requests"].clone();
+            (template["apiVersion"].clone(), requests)
+        };
+        let exactly = json!({
+            "deviceClassName": "gpu.nvidia.com",
+            "allocationMode": "All",
+            "adminAccess": true,
+            "tolerations": [{"operator": "Exists"}],
+        });
+        let v1 = (json!("resource.k8s.io/v1"), json!([{"name": "gpus", "exactly": exactly}]));
+        assert_eq!(asked(DRA), v1);
+        let gke = ["--kube-version", "v1.35.1-gke.7", "--set", "gpuAccess.method=dra"];
+        assert_eq!(asked(&gke), v1);
 
-        // Where adminAccess is off the API server drops it silently, and the claim would take every GPU.
-        let old = ["--set", "gpuAccess.method=dra", "--api-versions", "resource.k8s.io/v1beta1"];
-        if !has_the_api_by_itself(&helm) {
-            assert!(helm.refusal(&old).contains("needs the API resource.k8s.io/v1"));
+        let old = |version| ["--set", "gpuAccess.method=dra", "--kube-version", version];
+        let v1beta1 = json!([{
+            "name": "gpus",
+            "deviceClassName": "gpu.nvidia.com",
+            "allocationMode": "All",
+            "adminAccess": true,
+        }]);
+        for version in ["1.32.0", "v1.33.9-eks-1"] {
+            // Where adminAccess is off the API server drops it silently, and the claim would take every GPU.
+            let refused = helm.refusal(&old(version));
+            assert!(refused.contains("takes every GPU"), "{refused}");
+            let mut acknowledged = old(version).to_vec();
+            acknowledged.extend(["--set-string", GATE_IS_ON]);
+            let asked = asked(&acknowledged);
+            assert_eq!(asked, (json!("resource.k8s.io/v1beta1"), v1beta1.clone()));
         }
+        let mut older = old("1.31.9").to_vec();
+        older.extend(["--set-string", GATE_IS_ON]);
+        assert!(helm.refusal(&older).contains("needs Kubernetes 1.32"));
     }
-}
-
-/// Whether this helm assumes, without a cluster, one that serves `resource.k8s.io/v1`.
-fn has_the_api_by_itself(helm: &Helm) -> bool {
-    helm.template(&["--set", "gpuAccess.method=dra"]).status.success()
 }
 
 #[test]
@@ -140,31 +160,5 @@ fn a_diagnostician_may_find_the_pods_and_exec_and_nothing_else() {
         );
         let without = helm.render(&["--set", "rbac.create=false"]);
         assert!(!without.kinds().contains(&"Role"));
-    }
-}
-
-#[test]
-fn the_namespace_enforces_the_strictest_standard_that_admits_the_pods() {
-    const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
-    const ADMIN: &str = "resource.kubernetes.io/admin-access";
-    for helm in Helm::all("the_namespace_enforces_the_strictest_standard_that_admits_the_pods") {
-        for (mode, values) in MODES {
-            let mut arguments = values.to_vec();
-            arguments.extend(["--set", "namespace.create=true,namespace.name=elsewhere"]);
-            let rendered = helm.render(&arguments);
-            let namespace = &rendered.find("Namespace")["metadata"];
-            assert_eq!(namespace["name"], "elsewhere");
-            assert_eq!(rendered.find("DaemonSet")["metadata"]["namespace"], "elsewhere");
-            let level = match *mode {
-                mode if mode.contains("rootless") => "restricted",
-                mode if ["ebpf", "kernel log", "privileged"].iter().any(|it| mode.contains(it)) => {
-                    "privileged"
-                }
-                _ => "baseline",
-            };
-            assert_eq!(namespace["labels"][ENFORCE], level, "{mode}");
-            let admin = namespace["labels"].get(ADMIN).is_some();
-            assert_eq!(admin, mode.starts_with("dra"), "{mode}");
-        }
     }
 }

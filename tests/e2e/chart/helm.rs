@@ -120,7 +120,7 @@ impl Rendered {
     }
 
     pub fn container(&self) -> &Value {
-        let containers = self.pod()["containers"].as_array().expect("a pod has containers");
+        let containers = self.pod()["containers"].as_array().expect("containers");
         assert_eq!(containers.len(), 1);
         &containers[0]
     }

@@ -9,12 +9,23 @@ use super::{ACKNOWLEDGED, Helm, MODES};
 #[test]
 fn values_that_contradict_each_other_are_refused_in_words() {
     let cases: &[(&[&str], &str)] = &[
-        (&["--set", "rootless=true,ebpf.enabled=true"], "capabilities to UID 0 alone"),
-        (&["--set", "rootless=true,xid.kernelLog=true"], "capabilities to UID 0 alone"),
+        (
+            &["--set", "rootless=true,ebpf.enabled=true"],
+            "ebpf.enabled adds capabilities, which Kubernetes gives to UID 0 alone: rootless=false",
+        ),
+        (
+            &["--set", "rootless=true,xid.kernelLog=true"],
+            "xid.kernelLog adds a capability, which Kubernetes gives to UID 0 alone: rootless=false",
+        ),
         (
             &["--set", "rootless=true,gpuAccess.method=privileged", "--set-string", ACKNOWLEDGED],
-            "contradict each other",
+            "is root on the node: rootless=false",
         ),
+        (
+            &["--set", "rootless=true,gpuAccess.request=volumeMount"],
+            "admits no host path: gpuAccess.request=env or cdi",
+        ),
+        (&["--set", "podResources.enabled=true"], "with podResources ebpf.enabled=true"),
         (&["--set", "extraEnv[0].name=NODE_NAME"], "the chart's own to set"),
         (&["--set", "extraEnv[0].name=NVIDIA_VISIBLE_DEVICES"], "the chart's own to set"),
         (
@@ -46,6 +57,11 @@ fn unknown_and_wrong_values_are_refused_by_the_schema() {
         "gpuAccess.methud=none",
         "gpuAccess.method=hostPath",
         "gpuAccess.privileged.yes=true",
+        "gpuAccess.request=annotation",
+        "gpuAccess.cdiDevice=all",
+        "ebpf.podnames=true",
+        "podResources=true",
+        "podResources.path=kubelet",
         "ebpf.enable=true",
         "ebpf.enabled=maybe",
         "xid.kernellog=true",
@@ -135,7 +151,11 @@ fn what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set() {
         }
         for (mode, values) in MODES {
             let notes = helm.notes(values);
-            assert!(notes.contains("exec -i <pod> -- /agent"), "{mode}: {notes}");
+            for next in ["exec -i <pod> -- /agent", "helm test gpu -n gpu-diagnostics --logs"] {
+                assert!(notes.contains(next), "{mode}: {notes}");
+            }
+            let label = notes.contains("/admin-access=true");
+            assert_eq!(label, mode.starts_with("dra"), "{mode}: {notes}");
             let mut on = BTreeSet::new();
             for value in named(&notes) {
                 let mut arguments = values.to_vec();

@@ -15,7 +15,6 @@ use rmcp::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    gpu::inventory,
     kernel::{
         privileges,
         source::{Counts, State},
@@ -105,7 +104,7 @@ impl Tool for GetAgentStatus {
     type Answer = Status;
 
     async fn call(node: &Node, _: Input, call: &Call) -> Result<Status, Refusal> {
-        let mut sources = vec![nvml(node).await];
+        let mut sources = vec![SourceAnswer::of("nvml", node.nvml().await, None)];
         node.sources.settled().await;
         sources.extend(
             node.sources.read().into_iter().map(|(source, state, counts)| {
@@ -138,22 +137,6 @@ impl Tool for GetAgentStatus {
                 .map(|recorder| RecorderAnswer::of(recorder, node.timelines.size())),
         })
     }
-}
-
-async fn nvml(node: &Node) -> SourceAnswer {
-    let state = match node.gpu.ask(inventory::driver).await {
-        Ok(driver) => {
-            let version = driver.driver_version.unwrap_or_else(|| "of unknown version".to_owned());
-            let mut how =
-                format!("{}, driver {version}, {} GPUs", driver.library, driver.gpu_count);
-            for (index, hung) in node.gpu.hung() {
-                let _ = write!(how, "; GPU {index}: {hung}");
-            }
-            State::Live(how)
-        }
-        Err(error) => State::Unavailable { reason: error.to_string(), remedy: error.remedy() },
-    };
-    SourceAnswer::of("nvml", state, None)
 }
 
 impl RecorderAnswer {
