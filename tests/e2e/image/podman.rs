@@ -83,8 +83,8 @@ impl Podman {
         self.dir.path().join(name)
     }
 
-    /// Podman's own seccomp profile, as a cluster's runtimes have it in one point: containerd and CRI-O let bpf and
-    /// perf_event_open pass where the container has the capability for it, podman 4 only with CAP_SYS_ADMIN.
+    /// Podman's own seccomp profile, with what containerd's RuntimeDefault does otherwise and the agent depends on: bpf and
+    /// perf_event_open pass where the container has the capability for it. Podman 4.3 asks for CAP_SYS_ADMIN.
     pub fn seccomp(&self) -> PathBuf {
         let path = self.output(&["info", "--format", "{{.Host.Security.SECCOMPProfilePath}}"]);
         let profile = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));

@@ -68,6 +68,8 @@ fn make(agent: &Agent, runtime_image: Option<&str>) -> Result<PathBuf> {
     let mut build = buildah.command();
     // Neither namespaces nor a runtime: works in a container, too.
     build.args(["build", "--isolation", "chroot", "--format", "oci"]);
+    // Both would tell of this machine: of buildah's version, and of hashes of the stages before the last.
+    build.args(["--omit-history", "--identity-label=false"]);
     match agent {
         Agent::Built(agent) => {
             let context = dir.join("agent");
@@ -84,16 +86,14 @@ fn make(agent: &Agent, runtime_image: Option<&str>) -> Result<PathBuf> {
     };
     build.arg(format!("--build-arg=RUNTIME_IMAGE={runtime}"));
     describe(&mut build);
-    let id = dir.join("id");
-    build.arg("--iidfile").arg(&id).arg(paths::root());
+    build.args(["--tag", NAME]).arg(paths::root());
     cmd::quiet(&mut build, "building the image")?;
 
     let archive = dir.join("k8s-gpu-mcp-server.tar");
     // buildah does not write over an archive.
     let _ = fs::remove_file(&archive);
-    let id = fs::read_to_string(&id).context("buildah has not said which image it built")?;
     let mut push = buildah.command();
-    push.arg("push").arg(&id).arg(format!("oci-archive:{}:{NAME}", archive.display()));
+    push.args(["push", NAME]).arg(format!("oci-archive:{}:{NAME}", archive.display()));
     cmd::quiet(&mut push, "writing the archive")?;
     contents::show(&archive, &dir.join("layout"))?;
     Ok(archive)
