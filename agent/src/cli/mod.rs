@@ -8,6 +8,7 @@
 //! | 3 | what was demanded with `--ebpf on`, `--nvml-mode`, `--socket` or `--journal` cannot be had; reason and remedy are on stderr |
 
 mod args;
+mod audit;
 mod decode;
 mod log;
 mod output;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Refused, args::Arguments, relay, start, stdout::DirectStdout};
+use super::{Refused, args::Arguments, audit, relay, start, stdout::DirectStdout};
 use crate::{event::Journal, mcp};
 
 /// Serves the session and ends the process.
@@ -34,7 +34,8 @@ async fn alone(arguments: &Arguments) -> Result<u8, Refused> {
     if arguments.nvml_demanded {
         start::demand_nvml(&node).await?;
     }
-    let terms = mcp::Terms { access: arguments.mode.into(), patience: None };
+    let terms =
+        mcp::Terms { access: arguments.mode.into(), patience: None, audit: audit::of_the_pod() };
     mcp::serve(Arc::clone(&node), terms, tokio::io::stdin(), DirectStdout::new()).await;
     Ok(0)
 }
