@@ -18,6 +18,7 @@ mod relay;
 mod session;
 mod start;
 mod stdout;
+mod terminal;
 mod xid;
 
 use std::process::ExitCode;

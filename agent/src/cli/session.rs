@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Refused, args::Arguments, audit, relay, start, stdout::DirectStdout};
+use super::{Refused, args::Arguments, audit, relay, start, stdout::DirectStdout, terminal};
 use crate::{event::Journal, mcp};
 
 /// Serves the session and ends the process.
@@ -12,6 +12,8 @@ pub fn run(arguments: &Arguments) -> ! {
 
 async fn session(arguments: &Arguments) -> Result<u8, Refused> {
     let ended = start::ended();
+    // Before anything reads or writes; put back when this is done, or fails.
+    let _terminal = terminal::open();
     let session = async {
         match relay::join(arguments).await? {
             Some(recorder) => Ok(relay::run(recorder).await),

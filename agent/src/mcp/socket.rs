@@ -75,6 +75,10 @@ async fn session(
     stream: UnixStream,
 ) -> io::Result<()> {
     let (first, stdout) = first_line(&stream).await?;
+    if first.is_empty() {
+        // Somebody has looked whether there is a recorder.
+        return Ok(());
+    }
     let join = Join::read(&first);
     let (input, mut output) = stream.into_split();
     let Some(_session) = node.recorder.as_ref().and_then(|recorder| recorder.enter(MOST_SESSIONS))
