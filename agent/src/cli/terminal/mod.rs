@@ -1,7 +1,10 @@
 //! A person at a terminal: `kubectl exec -it <pod> -- /agent`.
 //!
 //! ```text
-//! TRANSCRIPT
+//! what is this
+//! agent: that is neither the name of a tool nor JSON; `help` says what can be typed
+//! get_gpu_helth {"gpu": 0}
+//! {"jsonrpc":"2.0","id":"typed-1","error":{"code":-32602,"message":"no tool \"get_gpu_helth\"; there are get_gpu_health, …"}}
 //! ```
 //!
 //! Where stdin is a terminal it is put into another mode for as long as the session lasts, and the session gets pipes, so

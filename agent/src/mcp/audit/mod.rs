@@ -1,7 +1,10 @@
 //! The audit: each session and what it asked, one JSON line each, in the pod's log (`kubectl logs <pod>`).
 //!
 //! ```text
-//! TRANSCRIPT
+//! {"audit":"session_started","time":"2026-11-22T10:19:37.572621Z","session":"d73e264797fa6142","client":{"name":"claude-code","version":"2.1.0"},"protocol":"2025-11-25","mode":"read-only","joined":false}
+//! {"audit":"tool_call","time":"2026-11-22T10:19:37.806464Z","session":"d73e264797fa6142","tool":"get_gpu_health","arguments":{},"outcome":"ok","duration_ms":232.838,"answer_bytes":1873}
+//! {"audit":"request","time":"2026-11-22T10:19:40.181866Z","session":"d73e264797fa6142","method":"resources/read","arguments":{"uri":"gpu://xid/79"},"outcome":"ok","duration_ms":1.643,"answer_bytes":775}
+//! {"audit":"session_ended","time":"2026-11-22T10:19:41.228043Z","session":"d73e264797fa6142","calls":3,"duration_ms":3655.516}
 //! ```
 //!
 //! | field | in | what |
