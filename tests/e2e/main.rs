@@ -5,6 +5,7 @@
 
 mod analyze;
 mod architecture;
+mod audit;
 mod bad_input;
 mod captures;
 mod chart;
@@ -25,6 +26,7 @@ mod processes;
 mod protocol;
 mod record;
 mod sick_drivers;
+mod terminal;
 mod timeline;
 mod topology;
 

@@ -8,6 +8,7 @@
 //! | 3 | what was demanded with `--ebpf on`, `--nvml-mode`, `--socket`, `--journal` or `doctor --expect` cannot be had; reason and remedy are on stderr |
 
 mod args;
+mod audit;
 mod decode;
 mod doctor;
 mod log;
@@ -18,6 +19,7 @@ mod relay;
 mod session;
 mod start;
 mod stdout;
+mod terminal;
 mod xid;
 
 use std::process::ExitCode;

@@ -11,7 +11,8 @@ use std::{
 
 use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
+
+use crate::mcp::ascii;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -46,46 +47,13 @@ pub fn ended(written: io::Result<ExitCode>) -> ExitCode {
 
 /// One JSON object and a line end, in ASCII alone: what tenants wrote cannot steer a terminal or hide in it.
 pub fn json_line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(&mut *out, Ascii))?;
+    ascii::json(out, value)?;
     out.write_all(b"\n")
-}
-
-struct Ascii;
-
-impl Formatter for Ascii {
-    fn write_string_fragment<W: ?Sized + Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // Control characters below the blank never come here: serde_json escapes them itself.
-        let plain = |c: char| c.is_ascii() && c != '\x7f';
-        let mut rest = fragment;
-        while let Some(at) = rest.find(|c| !plain(c)) {
-            let (before, after) = rest.split_at(at);
-            out.write_all(before.as_bytes())?;
-            let end = after.find(plain).unwrap_or(after.len());
-            for unit in after[..end].encode_utf16() {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            rest = &after[end..];
-        }
-        out.write_all(rest.as_bytes())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_is_ascii_and_says_the_same() {
-        let text = "a\u{9b}31m\u{202e} ä\u{7f}\0\n\"𝄞\\ end";
-        let mut line = Vec::new();
-        json_line(&mut line, &text).unwrap();
-        assert!(line.iter().all(|byte| (b' '..0x7f).contains(byte) || *byte == b'\n'), "{line:?}");
-        assert_eq!(serde_json::from_slice::<String>(&line).unwrap(), text);
-    }
 
     #[test]
     fn a_reader_that_has_seen_enough_is_no_error() {

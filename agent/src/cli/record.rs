@@ -20,7 +20,7 @@ use tokio::{net::UnixListener, sync::watch};
 use super::{
     Refused,
     args::{Arguments, NvmlMode, Record},
-    pause, start,
+    audit, pause, start,
 };
 use crate::{
     mcp::socket::{self, Offer},
@@ -63,7 +63,9 @@ async fn record(arguments: &Arguments, record: &Record) -> Result<u8, Refused> {
         }
     };
     let keeping = tokio::spawn(keeper.run(stopped()));
-    tokio::spawn(socket::listen(Arc::clone(&node), offer, listener, stopped()));
+    let log = audit::own_stderr();
+    let listening =
+        tokio::spawn(socket::listen(Arc::clone(&node), offer, log, listener, stopped()));
     tokio::select! {
         () = ended => {}
         error = pause::reap() => {
@@ -74,6 +76,8 @@ async fn record(arguments: &Arguments, record: &Record) -> Result<u8, Refused> {
     stop.send_replace(true);
     // Gone before this process is: a session that comes now is by itself.
     let _ = fs::remove_file(&arguments.socket);
+    // Open sessions end, and their ends are told.
+    let _ = tokio::time::timeout(LAST_WRITE, listening).await;
     if tokio::time::timeout(LAST_WRITE, keeping).await.is_err() {
         tracing::error!(
             "The journal's last write is not done; what is missing is read back from the kernel's log."

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Refused, args::Arguments, relay, start, stdout::DirectStdout};
+use super::{Refused, args::Arguments, audit, relay, start, stdout::DirectStdout, terminal};
 use crate::{event::Journal, mcp};
 
 /// Serves the session and ends the process.
@@ -12,6 +12,8 @@ pub fn run(arguments: &Arguments) -> ! {
 
 async fn session(arguments: &Arguments) -> Result<u8, Refused> {
     let ended = start::ended();
+    // Before anything reads or writes; put back when this is done, or fails.
+    let _terminal = terminal::open();
     let session = async {
         match relay::join(arguments).await? {
             Some(recorder) => Ok(relay::run(recorder).await),
@@ -34,7 +36,8 @@ async fn alone(arguments: &Arguments) -> Result<u8, Refused> {
     if arguments.nvml_demanded {
         start::demand_nvml(&node).await?;
     }
-    let terms = mcp::Terms { access: arguments.mode.into(), patience: None };
+    let terms =
+        mcp::Terms { access: arguments.mode.into(), patience: None, audit: audit::of_the_pod() };
     mcp::serve(Arc::clone(&node), terms, tokio::io::stdin(), DirectStdout::new()).await;
     Ok(0)
 }

@@ -5,10 +5,11 @@ use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream},
+    task::JoinSet,
 };
 
 use super::{
-    Terms, handing,
+    Terms, audit, handing,
     joining::{Answer, Join, STALLED},
     serve,
 };
@@ -31,25 +32,28 @@ pub struct Offer {
     pub replay: Option<PathBuf>,
 }
 
-/// Serves sessions on `listener` until `shutdown` completes. Those that are open then end with the process.
+/// Serves sessions on `listener` until `shutdown` completes, which ends those that are open too.
 pub async fn listen(
     node: Arc<Node>,
     offer: Offer,
+    audit: audit::Log,
     listener: UnixListener,
     shutdown: impl Future<Output = ()>,
 ) {
     let offer = Arc::new(offer);
+    let mut sessions = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = &mut shutdown => return,
+            () = &mut shutdown => break,
         };
+        while sessions.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                let (node, offer) = (Arc::clone(&node), Arc::clone(&offer));
-                tokio::spawn(async move {
-                    if let Err(error) = session(node, &offer, stream).await {
+                let (node, offer, audit) = (Arc::clone(&node), Arc::clone(&offer), audit.clone());
+                sessions.spawn(async move {
+                    if let Err(error) = session(node, &offer, audit, stream).await {
                         tracing::debug!(%error, "A client left before its session began.");
                     }
                 });
@@ -61,10 +65,20 @@ pub async fn listen(
             }
         }
     }
+    sessions.shutdown().await;
 }
 
-async fn session(node: Arc<Node>, offer: &Offer, stream: UnixStream) -> io::Result<()> {
+async fn session(
+    node: Arc<Node>,
+    offer: &Offer,
+    audit: audit::Log,
+    stream: UnixStream,
+) -> io::Result<()> {
     let (first, stdout) = first_line(&stream).await?;
+    if first.is_empty() {
+        // Somebody has looked whether there is a recorder.
+        return Ok(());
+    }
     let join = Join::read(&first);
     let (input, mut output) = stream.into_split();
     let Some(_session) = node.recorder.as_ref().and_then(|recorder| recorder.enter(MOST_SESSIONS))
@@ -79,7 +93,7 @@ async fn session(node: Arc<Node>, offer: &Offer, stream: UnixStream) -> io::Resu
     } else {
         AccessMode::ReadOnly
     };
-    let terms = Terms { access, patience: Some(STALLED) };
+    let terms = Terms { access, patience: Some(STALLED), audit };
     let Some(join) = join else {
         serve(node, terms, io::Cursor::new(first).chain(input), output).await;
         return Ok(());

@@ -31,6 +31,8 @@ use tokio::{
     time::Instant,
 };
 
+use super::audit;
+
 /// A request is some hundred bytes; more than this is a mistake and would only cost the pod its memory.
 const LONGEST_LINE: usize = 1 << 20;
 /// How long requests under way may still answer after the input has ended. The process is gone within a second.
@@ -78,6 +80,8 @@ struct Output<W> {
     patience: Option<Duration>,
     /// It did for longer.
     cut_off: Arc<AtomicBool>,
+    /// Told of every request and of what became of it.
+    audit: Arc<audit::Entries>,
 }
 
 /// What one line is.
@@ -88,13 +92,19 @@ enum Incoming {
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Send + Unpin + 'static> Stdio<R, W> {
-    pub fn new(input: R, output: W, patience: Option<Duration>) -> Self {
+    pub fn new(
+        input: R,
+        output: W,
+        patience: Option<Duration>,
+        audit: Arc<audit::Entries>,
+    ) -> Self {
         let output = Output {
             stream: Arc::new(AsyncMutex::new(output)),
             pending: Arc::default(),
             gone: watch::Sender::new(false),
             patience,
             cut_off: Arc::default(),
+            audit,
         };
         let input = BufReader::with_capacity(8 << 10, input);
         Self {
@@ -229,6 +239,9 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Output<W> {
     async fn write(self, message: ServerJsonRpcMessage) -> io::Result<()> {
         let mut line = serde_json::to_vec(&message)?;
         line.push(b'\n');
+        if let Some(id) = answered(&message) {
+            self.audit.answered(id, &message, line.len());
+        }
         let mut stream = self.stream.lock().await;
         if *self.gone.borrow() {
             // Those who have queued up behind the write that failed.
@@ -267,6 +280,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Output<W> {
     fn note(&self, message: &ClientJsonRpcMessage) {
         match message {
             ClientJsonRpcMessage::Request(request) => {
+                self.audit.asked(&request.id, &request.request);
                 self.pending().insert(request.id.clone());
             }
             // A cancelled request is not answered.
@@ -275,6 +289,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Output<W> {
                     &notification.notification
                     && let Some(id) = &cancelled.params.request_id
                 {
+                    self.audit.cancelled(id);
                     self.pending().remove(id);
                 }
             }
@@ -295,6 +310,7 @@ impl<W> Clone for Output<W> {
             gone: self.gone.clone(),
             patience: self.patience,
             cut_off: Arc::clone(&self.cut_off),
+            audit: Arc::clone(&self.audit),
         }
     }
 }

@@ -2,13 +2,19 @@ use rmcp::model::{ClientResult, NumberOrString, ServerResult};
 use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf, SimplexStream, duplex, simplex};
 
 use super::*;
+use crate::node::AccessMode;
 
 type Canned = Stdio<io::Cursor<Vec<u8>>, tokio::io::WriteHalf<SimplexStream>>;
+
+/// An audit that nobody keeps.
+fn unheard() -> Arc<audit::Entries> {
+    audit::Session::new(audit::Log::NOWHERE, AccessMode::ReadOnly, false).entries()
+}
 
 /// A transport that reads `input` and then sees its end, and the other end of its output.
 fn over(input: &[u8]) -> (Canned, ReadHalf<SimplexStream>) {
     let (answers, output) = simplex(1 << 20);
-    (Stdio::new(io::Cursor::new(input.to_vec()), output, None), answers)
+    (Stdio::new(io::Cursor::new(input.to_vec()), output, None, unheard()), answers)
 }
 
 /// What comes out of `input`: the methods that reach the server, and the errors that go back at once.
@@ -87,7 +93,7 @@ async fn a_tool_call_with_parameters_of_the_wrong_type_is_told_so() {
 async fn a_line_of_64_mib_costs_one_error_and_no_memory() {
     let (mut input, agent) = duplex(1 << 16);
     let (answers, output) = simplex(1 << 16);
-    let mut stdio = Stdio::new(agent, output, None);
+    let mut stdio = Stdio::new(agent, output, None, unheard());
     let write = async move {
         let mebibyte = vec![b'a'; 1 << 20];
         for _ in 0..64 {

@@ -37,6 +37,16 @@ pub enum AccessMode {
     Operator,
 }
 
+impl AccessMode {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// What a recorder is besides.
 #[derive(Debug)]
 pub struct Recorder {

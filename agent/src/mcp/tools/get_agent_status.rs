@@ -23,7 +23,7 @@ use crate::{
         render,
         tool::{Answer, Call, Refusal, Tool},
     },
-    node::{AccessMode, Node, Recorder},
+    node::{Node, Recorder},
     store::keeper::Kept,
 };
 
@@ -116,10 +116,7 @@ impl Tool for GetAgentStatus {
             simulated: node.gpu.simulated(),
             node: node.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            mode: match call.access {
-                AccessMode::ReadOnly => "read-only",
-                AccessMode::Operator => "operator",
-            },
+            mode: call.access.name(),
             started: render::time(node.started),
             uptime_s: SystemTime::now().duration_since(node.started).unwrap_or_default().as_secs(),
             kernel_release: uname.release().to_string_lossy().into_owned(),
