@@ -3,6 +3,7 @@
 //! | in the folder of `E2E_CLUSTER` | what |
 //! | --- | --- |
 //! | `admin.conf` | kubeconfig of an administrator |
+//! | `nodes/NAME/gpu/scenario.toml` | what the GPUs of a node are: `/run/nvml-sim/scenario.toml` in the pods |
 //! | `env` | lines `NAME=value`: `NSENTER` (a command before each program that talks to the API server), `KUBECTL`, `KUBECTL_OLD`, `HELM` (separated as in `PATH`), `IMAGE` (in every node's containerd), `NODES` (their names) |
 //!
 //! The kubelets of all nodes run on this machine, so that each container's processes are in this machine's `/proc`.
@@ -24,6 +25,9 @@ use crate::release::{Mode, Release};
 
 const LABEL: &str = "nvidia.com/gpu.present";
 const TAINT: &str = "nvidia.com/gpu";
+
+/// What the GPUs of every node are.
+const SCENARIO: &str = "profile = \"h200\"\ngpus = 8\n";
 
 /// What NVIDIA's operator brings, and the tests make where it is missing.
 const RUNTIME_CLASS: &str = r#"{"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "nvidia"}"#;
@@ -80,6 +84,9 @@ impl Cluster {
 
     fn prepare(&self) -> Result<()> {
         self.restore();
+        for node in &self.gpu_nodes {
+            self.becomes(node, SCENARIO)?;
+        }
         let mut label = vec!["label", "node", "--overwrite"];
         label.extend(self.gpu_nodes.iter().map(String::as_str));
         let value = format!("{LABEL}=true");
@@ -88,6 +95,13 @@ impl Cluster {
         let taint = format!("{TAINT}=present:NoSchedule");
         self.kubectl(&["taint", "node", &self.gpu_nodes[0], &taint])?;
         self.apply(RUNTIME_CLASS)
+    }
+
+    /// The GPUs of a node become what a scenario says.
+    pub fn becomes(&self, node: &str, scenario: &str) -> Result<()> {
+        let dir = self.dir.join("nodes").join(node).join("gpu");
+        fs::write(dir.join("new.toml"), scenario).with_context(|| dir.display().to_string())?;
+        Ok(fs::rename(dir.join("new.toml"), dir.join("scenario.toml"))?)
     }
 
     /// Takes from the nodes what `prepare` gave them, and what an earlier run may have left.

@@ -1,7 +1,7 @@
 //! The chart, the image and a session on a real cluster: an API server, kubelets, containerd and runc.
 //!
 //! `E2E_CLUSTER` names a folder that says where the cluster is ([`cluster`]); `cargo xtask cluster` makes both. Without it
-//! each test says `skipped`. The GPUs are simulated: a runtime that stands in for NVIDIA's mounts the simulator into the
+//! each test is ignored and says so. The GPUs are simulated: a runtime that stands in for NVIDIA's mounts the simulator into the
 //! containers that ask for GPUs, as NVIDIA's mounts the driver.
 //!
 //! The tests share the cluster, and so run one after the other in one process; what is measured on the way stands in a
@@ -23,7 +23,7 @@ use std::{process::ExitCode, sync::OnceLock};
 
 use anyhow::Result;
 use cluster::Cluster;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// A test of the cluster.
 type Test = fn(&Cluster) -> Result<()>;
@@ -50,7 +50,9 @@ static CLUSTER: OnceLock<Result<Option<Cluster>, String>> = OnceLock::new();
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials = TESTS.iter().map(|(name, test)| Trial::test(*name, || run(name, *test)));
+    let trials = TESTS
+        .iter()
+        .map(|(name, test)| Trial::ignorable_test(format!("cluster::{name}"), || run(*test)));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     if let Some(Ok(Some(cluster))) = CLUSTER.get() {
         cluster.close();
@@ -59,14 +61,13 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-#[expect(clippy::print_stdout, reason = "`cargo xtask` reads it from there")]
-fn run(name: &str, test: Test) -> Result<(), Failed> {
+fn run(test: Test) -> Result<Completion, Failed> {
     match CLUSTER.get_or_init(|| Cluster::open().map_err(|error| format!("{error:#}"))) {
-        Ok(Some(cluster)) => test(cluster).map_err(|error| format!("{error:?}").into()),
-        Ok(None) => {
-            println!("skipped: cluster::{name}: no cluster; `cargo xtask cluster` makes one");
-            Ok(())
+        Ok(Some(cluster)) => {
+            test(cluster).map_err(|error| format!("{error:?}"))?;
+            Ok(Completion::Completed)
         }
+        Ok(None) => Ok(Completion::ignored_with("no cluster; `cargo xtask cluster` makes one")),
         Err(why) => Err(format!("the cluster of E2E_CLUSTER: {why}").into()),
     }
 }

@@ -23,6 +23,7 @@ async def session(gpus: int, command: list[str], mode: str) -> list[str]:
         inventory = result.structured_content
         assert inventory["simulated"] is True, inventory
         assert result.content[0].text.startswith("SIMULATED"), result.content[0].text
+        assert {gpu["product"] for gpu in inventory["gpus"]} == {"NVIDIA H200"}, inventory
         assert inventory["gpu_count"] == len(inventory["gpus"]) == gpus, inventory
         return [gpu["uuid"] for gpu in inventory["gpus"]]
 

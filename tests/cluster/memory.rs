@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use e2e::{Agent, PATIENCE, measure::Unlimited};
+use e2e::{Agent, PATIENCE, measure::Unlimited, stand_in::Host};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,6 +27,8 @@ pub fn in_a_storm(cluster: &Cluster) -> Result<()> {
     cluster.clear();
     let _unlimited = Unlimited::new()?;
     let release = Release::install(cluster, "memory", &["ebpf.enabled=true"])?;
+    // As on a node with the driver: its devices are followed, which takes maps and ring buffers of their own.
+    release.give_root(cluster, &Host::new()?)?;
     let pod = release.pod(cluster, &cluster.gpu_nodes[0])?;
     let limit = |pod: &Value| pod["spec"]["containers"][0]["resources"]["limits"].clone();
     let object = cluster.get(&["pod", "-n", &pod.namespace, &pod.name])?;

@@ -1,8 +1,7 @@
 //! Whose process it is that has a GPU open: a pod of the cluster, by namespace and name.
 //!
 //! No driver is needed. As in the other tests of devices the processors' CPUID stands in for a GPU's device, and a
-//! `proc/devices` of the test's own calls its major number `nvidia`. The chart has no way to give a pod another root of the
-//! node, as nobody else needs one: the DaemonSet is changed after the install.
+//! `proc/devices` of the test's own calls its major number `nvidia`.
 
 use anyhow::{Context as _, Result};
 use e2e::{Agent, stand_in};
@@ -19,23 +18,8 @@ pub fn of_the_pod(cluster: &Cluster) -> Result<()> {
     let node = &cluster.gpu_nodes[0];
     let root = stand_in::Host::new()?;
     let release = Release::install(cluster, "names", &["ebpf.enabled=true"])?;
-    cluster.kubectl(&[
-        "patch",
-        "daemonset",
-        "-n",
-        &release.namespace,
-        "gpu-k8s-gpu-mcp-server",
-        "-p",
-        &with_the_nodes_root(&root.root().join("proc").to_string_lossy()).to_string(),
-    ])?;
-    let rollout = ["rollout", "status", "--timeout=60s", "-n", &release.namespace];
-    cluster.kubectl(&[&rollout[..], &["daemonset/gpu-k8s-gpu-mcp-server"]].concat())?;
+    release.give_root(cluster, &root)?;
     let mut session = release.pod(cluster, node)?.session(cluster)?;
-    until("the device is followed", || {
-        let tracer = stand_in::tracer(&mut session)?;
-        anyhow::ensure!(tracer["state"] != "unavailable", "{tracer}");
-        Ok((tracer["state"] == "live").then_some(()))
-    })?;
 
     cluster.apply(&trainer(cluster, node).to_string())?;
     let trainer = until("the trainer has the device", || of_pod(&mut session, "e2e-ml/trainer"))?;
@@ -71,23 +55,6 @@ fn of_pod(session: &mut Agent, pod: &str) -> Result<Option<Value>> {
     let page = session.ask("get_gpu_processes", &json!({"pod": pod, "detail": "full"}))?;
     let mut processes = page["processes"].as_array().into_iter().flatten();
     Ok(processes.find(|process| process["kernel"].is_object()).cloned())
-}
-
-/// What the agent reads of the node, with `proc` of the test's own.
-fn with_the_nodes_root(proc: &str) -> Value {
-    let places = [("proc", proc), ("pods", "/var/log/pods"), ("containers", "/var/log/containers")];
-    let volumes: Vec<Value> = places
-        .iter()
-        .map(|(name, path)| json!({"name": name, "hostPath": {"path": path, "type": "Directory"}}))
-        .collect();
-    let mounts: Vec<Value> = places
-        .iter()
-        .zip(["/node/proc", "/node/var/log/pods", "/node/var/log/containers"])
-        .map(|((name, _), at)| json!({"name": name, "mountPath": at, "readOnly": true}))
-        .collect();
-    let root = json!([{"name": "AGENT_HOST_ROOT", "value": "/node"}]);
-    let container = json!({"name": "agent", "env": root, "volumeMounts": mounts});
-    json!({"spec": {"template": {"spec": {"containers": [container], "volumes": volumes}}}})
 }
 
 /// A namespace with a pod that opens the device and keeps it open.

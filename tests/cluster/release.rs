@@ -5,9 +5,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
-use e2e::Agent;
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    Agent,
+    stand_in::{self, Host},
+};
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, succeeded, until};
 
@@ -127,6 +130,25 @@ impl Release {
         until("the pods' end", || Ok(self.pods(cluster)?.is_empty().then_some(())))
     }
 
+    /// Gives the pods another root of the node, where a device stands in for a GPU's, and waits until they follow it. The
+    /// chart has no value for that, as nobody else needs it: the `DaemonSet` is changed.
+    pub fn give_root(&self, cluster: &Cluster, host: &Host) -> Result<()> {
+        let name = format!("{NAME}-k8s-gpu-mcp-server");
+        let patch = with_root(&host.root().join("proc").to_string_lossy()).to_string();
+        let here = ["-n", self.namespace.as_str(), "daemonset", &name];
+        cluster.kubectl(&[&["patch"], &here[..], &["-p", &patch]].concat())?;
+        cluster.kubectl(&[&["rollout", "status", "--timeout=60s"], &here[..]].concat())?;
+        for node in &cluster.gpu_nodes {
+            let mut session = self.pod(cluster, node)?.session(cluster)?;
+            until("the device is followed", || {
+                let tracer = stand_in::tracer(&mut session)?;
+                ensure!(tracer["state"] != "unavailable", "{tracer}");
+                Ok((tracer["state"] == "live").then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Runs the chart's own tests; what helm says of them, or nothing where the chart has none.
     pub fn test(&self, cluster: &Cluster) -> Result<Option<String>> {
         if !self.run(self.helm(cluster, &["get", "hooks", NAME]))?.contains("test") {
@@ -203,11 +225,30 @@ fn chart() -> PathBuf {
     e2e::repository().join("helm/k8s-gpu-mcp-server")
 }
 
+/// What the agent reads of the node besides its kernel, with `proc` of the test's own.
+fn with_root(proc: &str) -> Value {
+    let places = [("proc", proc), ("pods", "/var/log/pods"), ("containers", "/var/log/containers")];
+    let volumes: Vec<Value> = places
+        .iter()
+        .map(|(name, path)| json!({"name": name, "hostPath": {"path": path, "type": "Directory"}}))
+        .collect();
+    let mounts: Vec<Value> = places
+        .iter()
+        .zip(["/node/proc", "/node/var/log/pods", "/node/var/log/containers"])
+        .map(|((name, _), at)| json!({"name": name, "mountPath": at, "readOnly": true}))
+        .collect();
+    let root = json!([{"name": "AGENT_HOST_ROOT", "value": "/node"}]);
+    let container = json!({"name": "agent", "env": root, "volumeMounts": mounts});
+    json!({"spec": {"template": {"spec": {"containers": [container], "volumes": volumes}}}})
+}
+
 /// The values, and what every release here needs: the image that the nodes have, and leave to show simulated GPUs.
 fn settings(cluster: &Cluster, values: &[&str]) -> Vec<String> {
     let (repository, tag) = cluster.image.rsplit_once(':').unwrap_or((&cluster.image, ""));
     let image = format!("image.repository={repository},image.tag={tag},image.pullPolicy=Never");
     let simulated = "extraEnv[0].name=AGENT_NVML_MODE,extraEnv[0].value=simulated";
-    let all = [&image, simulated].into_iter().chain(values.iter().copied());
+    let scenario =
+        "extraEnv[1].name=NVML_SIM_SCENARIO,extraEnv[1].value=/run/nvml-sim/scenario.toml";
+    let all = [&image, simulated, scenario].into_iter().chain(values.iter().copied());
     all.flat_map(|value| ["--set".to_owned(), value.to_owned()]).collect()
 }

@@ -16,7 +16,7 @@ use crate::{
     release::{DEFAULT, EBPF, Pod},
 };
 
-/// What the simulator has without a scenario.
+/// As many as every node has.
 const GPUS: usize = 8;
 
 /// MCP's reference client, with the newest kubectl and with an older one.
@@ -95,6 +95,7 @@ pub fn no_gpu_is_taken(cluster: &Cluster) -> Result<()> {
 pub fn two_at_once(cluster: &Cluster) -> Result<()> {
     for mode in [DEFAULT, EBPF] {
         let pod = cluster.release(mode)?.pod(cluster, &cluster.gpu_nodes[0])?;
+        all_gone(&pod)?;
         let mut first = pod.session(cluster)?;
         let mut second = pod.session(cluster)?;
         assert_eq!(host::sessions(&pod)?.len(), 2, "{}", mode.name);
