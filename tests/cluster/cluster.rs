@@ -160,10 +160,16 @@ impl Cluster {
         });
     }
 
-    /// Leaves the cluster as it was.
+    /// Leaves the cluster as it was, whatever became of the tests.
     pub fn close(&self) {
         self.clear();
         self.restore();
+        let namespaces = self.kubectl(&["get", "namespaces", "-o", "name"]).unwrap_or_default();
+        let ours: Vec<&str> =
+            namespaces.lines().filter(|name| name.starts_with("namespace/e2e-")).collect();
+        if !ours.is_empty() {
+            let _ = self.kubectl(&[&["delete"], &ours[..]].concat());
+        }
         let _ = self.kubectl(&["delete", "runtimeclass", "nvidia"]);
     }
 

@@ -8,6 +8,7 @@
 //! table at the end. Nothing of them is left behind.
 
 mod access;
+mod audit;
 mod cluster;
 mod figures;
 mod host;
@@ -38,6 +39,7 @@ const TESTS: &[(&str, Test)] = &[
     ("sessions::two_at_once_are_apart", sessions::two_at_once),
     ("sessions::none_outlives_its_client", sessions::ends_with_the_client),
     ("sessions::a_deleted_pod_ends_its_sessions", sessions::ends_with_the_pod),
+    ("audit::every_call_is_a_line_of_the_pods_log", audit::in_the_pods_log),
     ("kernel::a_line_of_the_kernel_reaches_the_client", kernel::a_line_is_heard),
     ("access::diagnosticians_may_exec_and_nothing_else", access::of_diagnosticians),
     ("names::a_process_on_a_gpu_is_told_with_its_pod", names::of_the_pod),

@@ -23,8 +23,7 @@ pub fn of_the_pod(cluster: &Cluster) -> Result<()> {
 
     cluster.apply(&trainer(cluster, node).to_string())?;
     let trainer = until("the trainer has the device", || of_pod(&mut session, "e2e-ml/trainer"))?;
-    let devices = &trainer["kernel"]["devices"];
-    assert_eq!(devices[0]["device"], "nvidia0", "{trainer}");
+    assert_eq!(trainer["kernel"]["devices"], json!(["/dev/nvidia0"]), "{trainer}");
     let pid = trainer["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).context("pid")?;
     let uid = cluster.get(&["pod", "-n", "e2e-ml", "trainer"])?["metadata"]["uid"].clone();
     let told = &trainer["pod"];

@@ -60,6 +60,7 @@ pub static MODES: [Mode; 5] = [
 
 pub static DEFAULT: &Mode = &MODES[0];
 pub static EBPF: &Mode = &MODES[1];
+pub static ROOTLESS: &Mode = &MODES[4];
 
 /// The name of every release; each has a namespace of its own.
 const NAME: &str = "gpu";
@@ -94,7 +95,7 @@ impl Release {
         release.remove(cluster);
         let mut install = release.helm(cluster, &["install", NAME]);
         install.arg(chart()).args(settings(cluster, values));
-        install.args(["--create-namespace", "--wait", "--timeout", "60s"]);
+        install.args(["--create-namespace", "--wait", "--timeout", "120s"]);
         release.run(install)?;
         Ok(release)
     }
@@ -115,17 +116,17 @@ impl Release {
     pub fn upgrade(&self, cluster: &Cluster, values: &[&str]) -> Result<()> {
         let mut upgrade = self.helm(cluster, &["upgrade", NAME]);
         upgrade.arg(chart()).args(settings(cluster, values));
-        upgrade.args(["--wait", "--timeout", "60s"]);
+        upgrade.args(["--wait", "--timeout", "120s"]);
         self.run(upgrade).map(drop)
     }
 
     pub fn roll_back(&self, cluster: &Cluster) -> Result<()> {
-        self.run(self.helm(cluster, &["rollback", NAME, "1", "--wait", "--timeout", "60s"]))
+        self.run(self.helm(cluster, &["rollback", NAME, "1", "--wait", "--timeout", "120s"]))
             .map(drop)
     }
 
     pub fn uninstall(&self, cluster: &Cluster) -> Result<()> {
-        self.run(self.helm(cluster, &["uninstall", NAME, "--wait", "--timeout", "60s"]))?;
+        self.run(self.helm(cluster, &["uninstall", NAME, "--wait", "--timeout", "120s"]))?;
         // Older helms wait for what they made themselves, and a DaemonSet's pods are not that.
         until("the pods' end", || Ok(self.pods(cluster)?.is_empty().then_some(())))
     }
@@ -137,7 +138,7 @@ impl Release {
         let patch = with_root(&host.root().join("proc").to_string_lossy()).to_string();
         let here = ["-n", self.namespace.as_str(), "daemonset", &name];
         cluster.kubectl(&[&["patch"], &here[..], &["-p", &patch]].concat())?;
-        cluster.kubectl(&[&["rollout", "status", "--timeout=60s"], &here[..]].concat())?;
+        cluster.kubectl(&[&["rollout", "status", "--timeout=120s"], &here[..]].concat())?;
         for node in &cluster.gpu_nodes {
             let mut session = self.pod(cluster, node)?.session(cluster)?;
             until("the device is followed", || {
@@ -154,7 +155,7 @@ impl Release {
         if !self.run(self.helm(cluster, &["get", "hooks", NAME]))?.contains("test") {
             return Ok(None);
         }
-        self.run(self.helm(cluster, &["test", NAME, "--timeout", "60s"])).map(Some)
+        self.run(self.helm(cluster, &["test", NAME, "--timeout", "120s"])).map(Some)
     }
 
     /// Takes it away with its namespace, whatever became of it.
