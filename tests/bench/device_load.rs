@@ -8,6 +8,7 @@
 //! | mode | `--count` times, or until `--seconds` are over |
 //! | --- | --- |
 //! | `ioctl` | a round of `--each` ioctls on one open file; the time of a call |
+//! | `hold` | the same with a second of rest after each round |
 //! | `openclose` | a round of `--each` times open and close; the time of a pair |
 //! | `storm` | fork; the child opens, does `--each` ioctls, closes and exits |
 //! | `getppid` | a round of `--each` system calls that are about no device; the time of a call |
@@ -73,6 +74,7 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
     Ioctl,
+    Hold,
     Openclose,
     Getppid,
     Storm,
@@ -136,7 +138,7 @@ fn alone(arguments: &Arguments) -> Result<Done> {
     let open = || open(&device).with_context(|| arguments.device.display().to_string());
     let mut done = Done::default();
     match arguments.mode {
-        Mode::Ioctl => {
+        Mode::Ioctl | Mode::Hold => {
             let file = open()?;
             done.opens += 1;
             arguments.repeat(|| {
@@ -145,6 +147,9 @@ fn alone(arguments: &Arguments) -> Result<Done> {
                 done.rounds_ns.push(each_ns(started, arguments.each));
                 done.ioctls += arguments.each;
                 done.failed_ioctls += failed;
+                if arguments.mode == Mode::Hold {
+                    thread::sleep(Duration::from_secs(1));
+                }
                 Ok(())
             })?;
             drop(file);

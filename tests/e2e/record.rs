@@ -95,8 +95,8 @@ fn sigterm_ends_it_and_everything_it_had_heard_is_there_the_next_time() -> Resul
     let (status, dir) = recorder.end(Signal::TERM)?;
     assert_eq!(status.code(), Some(0));
     assert!(!socket.exists());
-    // Its sessions have ended with it.
-    session.wait()?;
+    // Its sessions have ended with it, which was not their clients' wish.
+    assert_eq!(session.wait()?.code(), Some(1));
     let recorder = Recorder::start_in(dir, &["--ebpf", "off"])?;
     let mut session = recorder.session()?;
     let again = session

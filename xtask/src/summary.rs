@@ -42,9 +42,9 @@ impl Summary {
             if let Some((test, why)) = test.split_once(" ... ignored") {
                 let why = why.trim_start_matches([',', ' ']);
                 let why = if why.is_empty() { "marked #[ignore] without a reason" } else { why };
-                self.skipped.insert(test.to_owned(), why.to_owned());
+                self.skipped.insert(test.trim_end().to_owned(), why.to_owned());
             } else if let Some(test) = test.strip_suffix(" ... FAILED") {
-                self.failures.push(test.to_owned());
+                self.failures.push(test.trim_end().to_owned());
             }
         }
         !self.in_successes

@@ -1,7 +1,7 @@
 //! A session that joins the recorder: its client's bytes go to the recorder's socket, and the recorder's to the client; the
 //! recorder writes them itself where stdout is a pipe.
 
-use std::{io, path::Path, time::Duration};
+use std::{cell::Cell, io, path::Path, time::Duration};
 
 use rustix::fs::{FileType, fstat};
 use tokio::{
@@ -97,40 +97,52 @@ async fn ask(socket: &Path, join: &Join) -> io::Result<(Answer, Recorder)> {
 /// Carries the session to its end; returns the exit code.
 pub async fn run(recorder: Recorder) -> u8 {
     let Recorder { mut input, output, direct } = recorder;
+    let done = Cell::new(false);
     let from_client = async {
         // Either side's end is the end of the input: the recorder answers what is under way, and closes.
         let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut input).await;
+        done.set(true);
         let _ = input.shutdown().await;
-        std::future::pending::<u8>().await
+        std::future::pending::<Option<u8>>().await
     };
     let to_client = async {
         if direct { until_told(output).await } else { to_client(output, DirectStdout::new()).await }
     };
-    tokio::select! {
+    let code = tokio::select! {
         code = to_client => code,
         code = from_client => code,
-    }
+    };
+    code.unwrap_or_else(|| {
+        if !done.get() {
+            say("the recorder has ended, and this session with it; a new session finds the next one");
+        }
+        u8::from(!done.get())
+    })
 }
 
-/// Waits for the recorder's end of the session, with a reason or without.
-async fn until_told(mut output: impl AsyncRead + Unpin) -> u8 {
+/// Waits for the recorder's end of the session; the exit code where it has a reason.
+async fn until_told(mut output: impl AsyncRead + Unpin) -> Option<u8> {
     let mut why = String::new();
     // A connection that breaks says no more than one that is closed.
     let _ = output.read_to_string(&mut why).await;
     if why.is_empty() {
-        return 0;
+        return None;
     }
     say(why.trim_end());
-    1
+    Some(1)
 }
 
-async fn to_client(mut output: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin) -> u8 {
+/// The same where the recorder's bytes pass through here.
+async fn to_client(
+    mut output: impl AsyncRead + Unpin,
+    mut client: impl AsyncWrite + Unpin,
+) -> Option<u8> {
     let mut bytes = vec![0; 16 << 10];
     loop {
         // An end without a word and a connection that breaks are the same: the recorder is gone, or has closed.
         let read = output.read(&mut bytes).await.unwrap_or(0);
         if read == 0 {
-            return 0;
+            return None;
         }
         let write = async {
             client.write_all(&bytes[..read]).await?;
@@ -139,13 +151,13 @@ async fn to_client(mut output: impl AsyncRead + Unpin, mut client: impl AsyncWri
         match tokio::time::timeout(STALLED, write).await {
             Ok(Ok(())) => {}
             // The client has gone away.
-            Ok(Err(_)) => return 0,
+            Ok(Err(_)) => return Some(0),
             Err(_) => {
                 say(format_args!(
                     "cut off: the client has read nothing for {} s",
                     STALLED.as_secs()
                 ));
-                return 1;
+                return Some(1);
             }
         }
     }
