@@ -11,7 +11,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::apt::Apt;
 use crate::vm::debian;
 use crate::{cmd, paths};
 
@@ -39,17 +38,16 @@ const CLOUDS: [(&str, &str); 4] = [
 const VENDOR: &str = "k8s.io/kubernetes/vendor/k8s.io";
 
 /// The folder with the servers and with `pause.tar`, the image that holds a pod's namespaces.
-pub(crate) fn ensure(apt: &Apt) -> Result<PathBuf> {
+pub(crate) fn ensure() -> Result<PathBuf> {
     let tools = paths::tools()?;
     fs::create_dir_all(&tools).with_context(|| format!("cannot make {}", tools.display()))?;
     // Two who build at once would build twice.
     let lock = File::create(tools.join("kubernetes.lock")).context("cannot make a lock")?;
     lock.lock().context("cannot take a lock")?;
-    let done = tools.join(format!("kubernetes-{VERSION}"));
+    let done = folder(&tools);
     if is_it(&done) {
         return Ok(done);
     }
-    need(apt)?;
     let part = tools.join(format!("kubernetes-{VERSION}.part"));
     for old in [&done, &part] {
         if old.exists() {
@@ -80,21 +78,24 @@ fn is_it(dir: &Path) -> bool {
             .is_ok_and(|said| said.trim() == format!("Kubernetes {VERSION}"))
 }
 
-fn need(apt: &Apt) -> Result<()> {
+/// The packages that [`ensure`] needs and this machine lacks; none where the servers are there.
+pub(crate) fn missing() -> Result<Vec<&'static str>> {
+    let tools = paths::tools()?;
+    if is_it(&folder(&tools)) {
+        return Ok(Vec::new());
+    }
     let mut missing = Vec::new();
     if !Path::new(GO).exists() {
         missing.push("golang-1.19-go");
     }
-    if paths::on_path("dpkg-source").is_none() {
-        missing.push("dpkg-dev");
-    }
     if paths::on_path("buildah").is_none() {
         missing.push("buildah");
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    apt.install(&missing, "building the servers of Kubernetes")
+    Ok(missing)
+}
+
+fn folder(tools: &Path) -> PathBuf {
+    tools.join(format!("kubernetes-{VERSION}"))
 }
 
 /// Downloads and unpacks the source; apt holds it against the archive's signature.

@@ -131,6 +131,19 @@ pub(crate) struct ClusterTools {
 
 /// Servers, runtime and clients of a Kubernetes.
 pub(crate) fn cluster() -> Result<ClusterTools> {
+    cluster_packages()?;
+    let servers = servers()?;
+    let [old, new] = helm::ensure(&python()?)?;
+    Ok(ClusterTools {
+        pause: servers.join("pause.tar"),
+        servers,
+        kubectls: [new.kubectl, old.kubectl],
+        helms: [old.helm, new.helm],
+    })
+}
+
+/// The distribution's packages for a cluster, and for building its servers where they are missing.
+pub(crate) fn cluster_packages() -> Result<()> {
     // The program that is looked for, and its package.
     const PROGRAMS: [(&str, &str); 8] = [
         ("etcd", "etcd-server"),
@@ -144,27 +157,19 @@ pub(crate) fn cluster() -> Result<ClusterTools> {
     ];
     let is_there =
         |name: &str| paths::on_path(name).is_some() || paths::is_executable(name.as_ref());
-    let missing: Vec<_> = PROGRAMS
-        .into_iter()
-        .filter(|(name, _)| !is_there(name))
-        .map(|(_, package)| package)
-        .collect();
-    if !missing.is_empty() {
-        Apt::detect().install(&missing, "a cluster")?;
+    let missing = PROGRAMS.into_iter().filter(|(name, _)| !is_there(name));
+    let mut missing: Vec<_> = missing.map(|(_, package)| package).collect();
+    missing.extend(kubernetes::missing()?);
+    if missing.is_empty() {
+        return Ok(());
     }
-    let servers = servers()?;
-    let [old, new] = helm::ensure(&python()?)?;
-    Ok(ClusterTools {
-        pause: servers.join("pause.tar"),
-        servers,
-        kubectls: [new.kubectl, old.kubectl],
-        helms: [old.helm, new.helm],
-    })
+    Apt::detect().install(&missing, "a cluster")
 }
 
-/// The servers of Kubernetes, which take minutes to build where they are missing. It may run in a thread or a process beside others.
+/// The servers of Kubernetes. Where they are missing this takes minutes, behind everybody else who wants a processor: it may run in
+/// a thread while cargo compiles. Installs nothing; [`cluster_packages`] comes first.
 pub(crate) fn servers() -> Result<PathBuf> {
-    kubernetes::ensure(&Apt::detect())
+    kubernetes::ensure()
 }
 
 /// rustfmt and clippy.
