@@ -157,7 +157,8 @@ impl Pods {
             ),
         };
         let by_kubelet = match &known.kubelet {
-            None => "The kubelet was not asked which pods were given which GPU.".to_owned(),
+            None => "The kubelet was not asked which pods were given which GPU (chart: `podResources.enabled=true`)."
+                .to_owned(),
             Some(Ok(_)) => "The kubelet says which pods were given which GPU.".to_owned(),
             Some(Err(error)) => {
                 format!("Which pods were given which GPU is not known: {error}.")

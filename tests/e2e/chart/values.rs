@@ -139,15 +139,23 @@ fn what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set() {
         let behind = ["--set ", "chart: `"].iter().flat_map(|before| text.split(before).skip(1));
         behind.filter_map(|rest| rest.split(ends).next()).map(str::to_owned).collect()
     };
-    let kernel = ["tracer.rs", "kernel_log/mod.rs"].map(|file| {
-        fs::read_to_string(e2e::repository().join("agent/src/kernel").join(file))
+    let sources = ["kernel/tracer.rs", "kernel/kernel_log/mod.rs", "pods/mod.rs"].map(|file| {
+        fs::read_to_string(e2e::repository().join("agent/src").join(file))
             .expect("a source of the agent")
     });
-    let remedies = named(&kernel.concat());
-    assert!(remedies.contains("ebpf.enabled=true") && remedies.contains("xid.kernelLog=true"));
+    let remedies = named(&sources.concat());
+    for value in [
+        "ebpf.enabled=true",
+        "xid.kernelLog=true",
+        "ebpf.podNames=true",
+        "podResources.enabled=true",
+    ] {
+        assert!(remedies.contains(value), "{value}: {remedies:?}");
+    }
     for helm in Helm::all(test) {
         for value in &remedies {
-            helm.render(&["--set", value]);
+            // The last two are said of what eBPF sees.
+            helm.render(&["--set", "ebpf.enabled=true", "--set", value]);
         }
         for (mode, values) in MODES {
             let notes = helm.notes(values);
