@@ -29,6 +29,40 @@ fn sixteen(more: &str) -> Result<(String, String)> {
 }
 
 #[test]
+fn sixteen_gpus_that_tell_little_have_each_reason_once() -> Result<()> {
+    let refused = |calls: &[&str]| {
+        let fault = |call: &&str| format!("faults.nvmlDeviceGet{call} = 'UNKNOWN'\n");
+        calls.iter().map(fault).collect::<String>()
+    };
+    let own = ["CpuAffinity", "MemoryAffinity", "NumaNodeId"];
+    let links = [&own[..], &["NvLinkState"]].concat();
+    let pairs = [&own[..], &["TopologyCommonAncestor", "P2PStatus"]].concat();
+    let all = [&links[..], &["TopologyCommonAncestor", "P2PStatus"]].concat();
+    for (board, calls, reasons) in [
+        ("h100", &own[..], 0),
+        // The links say what pairs are to each other.
+        ("h100", &pairs, 0),
+        ("h100", &links, 16),
+        ("h100", &all, 16),
+        ("t4", &pairs, 1),
+    ] {
+        let (devices, scenario) = sixteen(&refused(calls))?;
+        let has = |line: &&str| board == "h100" || !line.starts_with("nvlink.");
+        let lines: Vec<_> = scenario.lines().filter(has).collect();
+        let (_dir, mut agent) = machine(&devices, &lines.join("\n").replace("h100", board))?;
+        let answer = agent.ask("get_gpu_topology", &json!({}))?;
+        let size = answer.to_string().len();
+        assert!(size < 32 << 10, "{board} {calls:?}: {size}");
+        let told = answer["reasons"].as_array().map_or(0, Vec::len);
+        let relation = &entry(&answer, "GPU0", "GPU1")?["relation"];
+        assert_eq!((told, relation.is_null()), (reasons, reasons > 0), "{board} {calls:?}");
+        let absent = [&answer["absent"], &answer["gpus"][15]["absent"]].map(Value::to_string);
+        assert!(absent.concat().contains("nvmlDeviceGetCpuAffinity"), "{board} {calls:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn sixteen_gpus_and_more_nics_than_fit_stay_within_the_bound_of_a_summary() -> Result<()> {
     let (devices, mut scenario) = sixteen("")?;
     scenario.push_str("lost = true\n");

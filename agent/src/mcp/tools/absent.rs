@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::gpu::reading::Absent;
 
 /// One value that is null.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AbsentAnswer {
     field: &'static str,
     reason: String,

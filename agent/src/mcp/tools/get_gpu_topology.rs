@@ -36,6 +36,7 @@
 
 mod answer;
 mod making;
+mod size;
 mod text;
 mod tree;
 
@@ -86,7 +87,11 @@ impl Tool for GetGpuTopology {
             None => None,
         };
         let matrix = read(node).await?;
-        Ok(Topology::of(node, &matrix, wanted, input.detail))
+        let mut topology = Topology::of(node, &matrix, wanted, input.detail);
+        if input.detail == Detail::Summary {
+            size::shorten(&mut topology);
+        }
+        Ok(topology)
     }
 }
 

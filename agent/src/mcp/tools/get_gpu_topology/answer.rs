@@ -27,8 +27,12 @@ pub struct Topology {
     /// The PCIe tree of GPUs, NICs and NVSwitches, with `detail: full` and where there is one, see `absent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<Vec<TreeNode>>,
-    /// Why there is no tree, and no NIC.
+    /// Why there is no tree, and no NIC. Where a summary of many GPUs has no room for it at each, also why values of theirs
+    /// are null, each reason once.
     pub absent: Vec<AbsentAnswer>,
+    /// Why relations of the matrix are null, where a summary has no room for it in each entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -50,7 +54,7 @@ pub struct EntryAnswer {
     /// By PCIe, where there are NVLinks as well, with `detail: full`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pcie: Option<&'static str>,
-    /// Why `relation` is null. Of a GPU that could not be asked its `error` in `gpus` says it.
+    /// Why `relation` is null, or with `detail: full` `pcie`. Of a GPU that could not be asked its `error` in `gpus` says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -68,6 +68,7 @@ impl Topology {
             notes: notes.map(Into::into).collect(),
             tree: tree.filter(|_| full).map(|tree| nodes(matrix, tree)),
             absent: why.into_iter().map(Into::into).collect(),
+            reasons: Vec::new(),
         }
     }
 }
@@ -100,7 +101,7 @@ impl EntryAnswer {
             relation: known.then(|| cell.text()),
             nvlinks: (cell.nvlinks > 0).then_some(cell.nvlinks),
             pcie: cell.relation.filter(|_| full && cell.nvlinks > 0).map(Relation::name),
-            reason: cell.reason,
+            reason: cell.reason.filter(|_| full || !known),
         }
     }
 }
