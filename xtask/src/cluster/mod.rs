@@ -41,7 +41,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, paths, setup, test, ui};
+use crate::test::Outcome;
+use crate::{build, image, paths, setup, test, ui};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -69,10 +70,13 @@ enum What {
     Down,
 }
 
+/// A test that needs several nodes is content with these.
+const NODES: u8 = 2;
+
 #[derive(Debug, clap::Args)]
 struct UpArgs {
     /// How many nodes.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    #[arg(long, default_value_t = NODES, value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: u8,
 }
 
@@ -112,12 +116,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Builds agent, simulator and image.
 fn built() -> Result<(PathBuf, Image)> {
     let built = build::run(&build::Args::default())?;
-    let archive = paths::target()?.join("image/k8s-gpu-mcp-server.tar");
-    if !archive.exists() {
-        bail!("there is no image in {}", archive.display());
-    }
-    let name = concat!("localhost/k8s-gpu-mcp-server:", env!("CARGO_PKG_VERSION")).to_owned();
-    Ok((built.sim_dir.join("libnvidia-ml.so.1"), Image { archive, name }))
+    let archive = image::around(&built.agent)?;
+    Ok((built.sim_dir.join("libnvidia-ml.so.1"), Image { archive, name: image::NAME.to_owned() }))
+}
+
+/// A cluster for its tests alone, as `ci` wants it.
+pub(crate) fn ci() -> Result<Outcome> {
+    tested(NODES, false, None)
 }
 
 /// Brings it up and returns where it is; one that is up gets the new image.
@@ -182,15 +187,20 @@ fn clear(dir: &Path, kept: &[&str]) -> Result<()> {
 }
 
 fn run_tests(args: &TestArgs, filter: Option<&str>) -> Result<()> {
-    let was_up = ground::claimed().is_some();
-    let state = bring_up(args.up.nodes, &built()?)?;
-    let outcome = test::on_cluster(&state, filter);
-    if !was_up && !args.keep {
-        down()?;
-    }
-    let outcome = outcome?;
+    let outcome = tested(args.up.nodes, args.keep, filter)?;
     outcome.say();
     outcome.verdict
+}
+
+/// Runs the tests on a cluster, which ends with them where it began for them and nobody keeps it.
+fn tested(nodes: u8, keep: bool, filter: Option<&str>) -> Result<Outcome> {
+    let was_up = ground::claimed().is_some();
+    let state = bring_up(nodes, &built()?)?;
+    let outcome = test::on_cluster(&state, filter);
+    if !was_up && !keep {
+        down()?;
+    }
+    outcome
 }
 
 fn env() -> Result<()> {

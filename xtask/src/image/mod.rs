@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result};
 use crate::{build, cmd, paths, setup, ui};
 
 /// The name of the image in the archive, as one that was built here and pulled from nowhere.
-const NAME: &str = concat!("localhost/k8s-gpu-mcp-server:", env!("CARGO_PKG_VERSION"));
+pub(crate) const NAME: &str = concat!("localhost/k8s-gpu-mcp-server:", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
