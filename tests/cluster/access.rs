@@ -64,8 +64,7 @@ pub fn of_diagnosticians(cluster: &Cluster) -> Result<()> {
             assert_eq!(run(who, what, &here)?, Answer::Forbidden, "{who:?}: {what:?}");
         }
     }
-    release.remove(cluster);
-    Ok(())
+    release.remove(cluster)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -14,15 +14,16 @@ use std::{
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use e2e::PATIENCE;
 use serde_json::Value;
 
 use crate::release::{Mode, Release};
 
+/// How long the cluster may take for anything. Not a measure: only a hang meets it.
+const PATIENCE: Duration = Duration::from_mins(2);
 const LABEL: &str = "nvidia.com/gpu.present";
 const TAINT: &str = "nvidia.com/gpu";
 
@@ -84,6 +85,8 @@ impl Cluster {
 
     fn prepare(&self) -> Result<()> {
         self.restore();
+        // What an earlier run that was killed left, or what is still going of the last.
+        self.delete_namespaces("--wait=true")?;
         for node in &self.gpu_nodes {
             self.becomes(node, SCENARIO)?;
         }
@@ -104,7 +107,7 @@ impl Cluster {
         Ok(fs::rename(dir.join("new.toml"), dir.join("scenario.toml"))?)
     }
 
-    /// Takes from the nodes what `prepare` gave them, and what an earlier run may have left.
+    /// Takes from the nodes what `prepare` gave them.
     fn restore(&self) {
         let (label, taint) = (format!("{LABEL}-"), format!("{TAINT}-"));
         // What is not there need not be taken away.
@@ -147,30 +150,32 @@ impl Cluster {
         modes.iter().map(|mode| self.release(mode)).collect()
     }
 
-    /// Takes away all releases: for what wants the machine for itself.
-    pub fn clear(&self) {
-        let releases: Vec<_> = {
-            let mut releases = self.releases.lock().unwrap_or_else(PoisonError::into_inner);
-            releases.drain().map(|(_, release)| release).collect()
-        };
-        std::thread::scope(|scope| {
-            for release in &releases {
-                scope.spawn(|| release.remove(self));
-            }
-        });
+    /// Takes away all releases and waits until their pods are gone: for what wants the machine for itself, and at the end.
+    pub fn clear(&self) -> Result<()> {
+        self.releases.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.delete_namespaces("--wait=false")?;
+        until("the end of all pods", || {
+            let pods =
+                self.kubectl(&["get", "pods", "-A", "--no-headers", "--ignore-not-found"])?;
+            Ok((!pods.lines().any(|pod| pod.starts_with("e2e-"))).then_some(()))
+        })
     }
 
-    /// Leaves the cluster as it was, whatever became of the tests.
-    pub fn close(&self) {
-        self.clear();
-        self.restore();
-        let namespaces = self.kubectl(&["get", "namespaces", "-o", "name"]).unwrap_or_default();
+    fn delete_namespaces(&self, wait: &str) -> Result<()> {
+        let namespaces = self.kubectl(&["get", "namespaces", "-o", "name"])?;
         let ours: Vec<&str> =
             namespaces.lines().filter(|name| name.starts_with("namespace/e2e-")).collect();
-        if !ours.is_empty() {
-            let _ = self.kubectl(&[&["delete"], &ours[..]].concat());
+        if ours.is_empty() {
+            return Ok(());
         }
-        let _ = self.kubectl(&["delete", "runtimeclass", "nvidia"]);
+        self.kubectl(&[&["delete", wait], &ours[..]].concat()).map(drop)
+    }
+
+    /// Leaves the cluster as it was, whatever became of the tests; the empty namespaces go a little later.
+    pub fn close(&self) -> Result<()> {
+        self.restore();
+        self.clear()?;
+        self.kubectl(&["delete", "runtimeclass", "nvidia"]).map(drop)
     }
 
     /// A program that talks to the API server, as the administrator.
@@ -237,6 +242,6 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Resul
         if Instant::now() > end {
             bail!("{what}: not after {PATIENCE:?}");
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -48,7 +48,7 @@ pub fn by_every_helm(cluster: &Cluster) -> Result<()> {
             let reason = Some(&("Completed".to_owned(), 0));
             assert_eq!(ended.get(uid), reason, "{name}: {uid} of {ended:?}");
         }
-        release.remove(cluster);
+        release.remove(cluster)?;
     }
     Ok(())
 }

@@ -49,6 +49,7 @@ const TESTS: &[(&str, Test)] = &[
 /// Opened by the first test that runs, closed when all have.
 static CLUSTER: OnceLock<Result<Option<Cluster>, String>> = OnceLock::new();
 
+#[expect(clippy::print_stdout, reason = "people read it there")]
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
@@ -56,10 +57,15 @@ fn main() -> ExitCode {
         .iter()
         .map(|(name, test)| Trial::ignorable_test(format!("cluster::{name}"), || run(*test)));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    if let Some(Ok(Some(cluster))) = CLUSTER.get() {
-        cluster.close();
-    }
+    let closed = match CLUSTER.get() {
+        Some(Ok(Some(cluster))) => cluster.close(),
+        _ => Ok(()),
+    };
     figures::print();
+    if let Err(error) = closed {
+        println!("The cluster is not as it was: {error:#}");
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }
 

@@ -24,7 +24,7 @@ const GPU: &str = "0000:c8:00.0";
 /// Nothing is killed, nothing restarted, and every line is counted.
 pub fn in_a_storm(cluster: &Cluster) -> Result<()> {
     // Every recorder of the machine hears the storm.
-    cluster.clear();
+    cluster.clear()?;
     let _unlimited = Unlimited::new()?;
     let release = Release::install(cluster, "memory", &["ebpf.enabled=true"])?;
     // As on a node with the driver: its devices are followed, which takes maps and ring buffers of their own.
@@ -80,8 +80,7 @@ pub fn in_a_storm(cluster: &Cluster) -> Result<()> {
         assert!(page["events"].as_array().is_some_and(|events| !events.is_empty()), "{page}");
     }
     drop(sessions);
-    release.remove(cluster);
-    Ok(())
+    release.remove(cluster)
 }
 
 /// As fast as the kernel takes them.

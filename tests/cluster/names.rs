@@ -40,13 +40,12 @@ pub fn of_the_pod(cluster: &Cluster) -> Result<()> {
     let events = session.ask("watch_gpu_events", &arguments)?;
     assert!(events["events"][0].to_string().contains("\"trainer\""), "{events}");
 
-    cluster.kubectl(&["delete", "namespace", "e2e-ml"])?;
+    cluster.kubectl(&["delete", "namespace", "--wait=false", "e2e-ml"])?;
     until("the process is gone", || {
         Ok(of_pod(&mut session, "e2e-ml/trainer")?.is_none().then_some(()))
     })?;
     drop(session);
-    release.remove(cluster);
-    Ok(())
+    release.remove(cluster)
 }
 
 /// The process that the kernel knows of a pod.

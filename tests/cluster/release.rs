@@ -91,12 +91,11 @@ impl Release {
     /// The same with a helm of one's choice.
     pub fn install_by(cluster: &Cluster, helm: &Path, name: &str, values: &[&str]) -> Result<Self> {
         let release = Self { helm: helm.to_owned(), namespace: format!("e2e-{name}") };
-        // What an earlier run that was killed left.
-        release.remove(cluster);
         let mut install = release.helm(cluster, &["install", NAME]);
         install.arg(chart()).args(settings(cluster, values));
         install.args(["--create-namespace", "--wait", "--timeout", "120s"]);
         release.run(install)?;
+        release.rolled_out(cluster)?;
         Ok(release)
     }
 
@@ -117,12 +116,21 @@ impl Release {
         let mut upgrade = self.helm(cluster, &["upgrade", NAME]);
         upgrade.arg(chart()).args(settings(cluster, values));
         upgrade.args(["--wait", "--timeout", "120s"]);
-        self.run(upgrade).map(drop)
+        self.run(upgrade)?;
+        self.rolled_out(cluster)
     }
 
     pub fn roll_back(&self, cluster: &Cluster) -> Result<()> {
-        self.run(self.helm(cluster, &["rollback", NAME, "1", "--wait", "--timeout", "120s"]))
-            .map(drop)
+        self.run(self.helm(cluster, &["rollback", NAME, "1", "--wait", "--timeout", "120s"]))?;
+        self.rolled_out(cluster)
+    }
+
+    /// Waits until every pod is there and ready. `helm --wait` does not wait for as many as may be unavailable, and 10 % of a
+    /// few pods is one of them.
+    fn rolled_out(&self, cluster: &Cluster) -> Result<()> {
+        let name = format!("daemonset/{NAME}-k8s-gpu-mcp-server");
+        let status = ["rollout", "status", "--timeout=120s", "-n", &self.namespace, &name];
+        cluster.kubectl(&status).map(drop)
     }
 
     pub fn uninstall(&self, cluster: &Cluster) -> Result<()> {
@@ -138,7 +146,7 @@ impl Release {
         let patch = with_root(&host.root().join("proc").to_string_lossy()).to_string();
         let here = ["-n", self.namespace.as_str(), "daemonset", &name];
         cluster.kubectl(&[&["patch"], &here[..], &["-p", &patch]].concat())?;
-        cluster.kubectl(&[&["rollout", "status", "--timeout=120s"], &here[..]].concat())?;
+        self.rolled_out(cluster)?;
         for node in &cluster.gpu_nodes {
             let mut session = self.pod(cluster, node)?.session(cluster)?;
             until("the device is followed", || {
@@ -158,11 +166,9 @@ impl Release {
         self.run(self.helm(cluster, &["test", NAME, "--timeout", "120s"])).map(Some)
     }
 
-    /// Takes it away with its namespace, whatever became of it.
-    pub fn remove(&self, cluster: &Cluster) {
-        let _ = self.run(self.helm(cluster, &["uninstall", NAME]));
-        let arguments = ["delete", "namespace", &self.namespace, "--ignore-not-found"];
-        let _ = cluster.kubectl(&arguments);
+    /// Has it go with its namespace. Nobody waits for that.
+    pub fn remove(&self, cluster: &Cluster) -> Result<()> {
+        cluster.kubectl(&["delete", "namespace", "--wait=false", &self.namespace]).map(drop)
     }
 
     /// The pods that there are, with those that are going.

@@ -19,19 +19,17 @@ use crate::{
 /// As many as every node has.
 const GPUS: usize = 8;
 
-/// MCP's reference client, with the newest kubectl and with an older one.
+/// MCP's reference client, with an older kubectl and with the newest.
 pub fn a_real_client(cluster: &Cluster) -> Result<()> {
     anyhow::ensure!(python().exists(), "E2E_PYTHON names no Python");
-    for mode in [DEFAULT, EBPF] {
+    for (mode, kubectl) in [(DEFAULT, &cluster.kubectl_old), (EBPF, &cluster.kubectl)] {
         let pod = cluster.release(mode)?.pod(cluster, &cluster.gpu_nodes[0])?;
-        for kubectl in [&cluster.kubectl, &cluster.kubectl_old] {
-            let session = pod.session_command(cluster, kubectl);
-            let mut client = Command::new(python());
-            client.arg(e2e::repository().join("tests/cluster/mcp_client.py"));
-            client.arg(GPUS.to_string()).arg(session.get_program()).args(session.get_args());
-            client.envs(session.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            succeeded("the client", client.stdin(Stdio::null()).output()?)?;
-        }
+        let session = pod.session_command(cluster, kubectl);
+        let mut client = Command::new(python());
+        client.arg(e2e::repository().join("tests/cluster/mcp_client.py"));
+        client.arg(GPUS.to_string()).arg(session.get_program()).args(session.get_args());
+        client.envs(session.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        succeeded("the client", client.stdin(Stdio::null()).output()?)?;
         let mut took = Vec::new();
         for _ in 0..5 {
             let started = Instant::now();
