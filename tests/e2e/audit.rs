@@ -19,9 +19,13 @@ use rustix::{
 use serde_json::{Value, json};
 
 /// The lines of the audit in a log that has others too.
-fn audit<'a>(log: impl IntoIterator<Item = &'a str>) -> Vec<Value> {
-    let lines = log.into_iter().filter(|line| line.contains("\"audit\""));
-    lines.map(|line| serde_json::from_str(line).expect("a line of its own")).collect()
+fn audit(log: &[String]) -> Result<Vec<Value>> {
+    let lines = log.iter().filter(|line| line.contains("\"audit\""));
+    lines.map(|line| serde_json::from_str(line).with_context(|| line.clone())).collect()
+}
+
+fn lines(log: &str) -> Vec<String> {
+    log.lines().map(ToOwned::to_owned).collect()
 }
 
 /// What is told of a call, without its figures.
@@ -54,7 +58,7 @@ fn a_recorder_tells_what_its_sessions_ask_and_when_they_are_gone() -> Result<()>
     other.ask("get_agent_status", &json!({}))?;
     let (_, dir) = recorder.end(Signal::TERM)?;
     let log = fs::read_to_string(dir.path().join("log"))?;
-    let lines = audit(log.lines());
+    let lines = audit(&lines(&log))?;
     let is = |line: &&Value| line["session"] == lines[0]["session"];
     let first: Vec<_> = lines.iter().filter(is).collect();
     let all: Vec<_> = first.iter().map(|line| told(line)).collect();
@@ -174,15 +178,11 @@ impl Pod {
     }
 
     /// Ends it with all that is in it; what came out of its stderr, but for what `unshare` says of its own end.
-    fn end(mut self) -> Result<String> {
+    fn end(mut self) -> Result<Vec<String>> {
         kill(self.first)?;
         self.unshare.wait()?;
         let log = self.log.join().ok().context("the log")?;
-        Ok(log
-            .lines()
-            .filter(|line| !line.starts_with("unshare: "))
-            .map(|line| format!("{line}\n"))
-            .collect())
+        Ok(lines(&log).into_iter().filter(|line| !line.starts_with("unshare: ")).collect())
     }
 }
 
@@ -250,7 +250,7 @@ fn sessions_by_themselves_write_to_the_log_of_pid_1_with_the_rights_of_each_mode
         kill(pid)?;
         killed.wait()?;
         let log = pod.end()?;
-        let lines = audit(log.lines());
+        let lines = audit(&log)?;
         let mut counts = BTreeMap::new();
         for line in &lines {
             *counts.entry(told(line)).or_insert(0) += 1;
@@ -262,7 +262,7 @@ fn sessions_by_themselves_write_to_the_log_of_pid_1_with_the_rights_of_each_mode
             ("tool_call get_gpu_health refused", 80),
         ];
         let expected = expected.map(|(what, count)| (what.to_owned(), count));
-        assert_eq!((counts, log.lines().count()), (expected.into(), 90), "{rights:?}");
+        assert_eq!((counts, log.len()), (expected.into(), 90), "{rights:?}");
         assert!(lines.iter().all(|line| line["lost"] == Value::Null && line["joined"] != true));
     }
     Ok(())
@@ -289,7 +289,7 @@ fn where_there_is_no_such_log_the_session_goes_on_without() -> Result<()> {
         }
         session.close();
         session.wait()?;
-        assert_eq!(pod.end()?, "", "{first:?}");
+        assert_eq!(pod.end()?, [""; 0], "{first:?}");
         let warned = BufReader::new(fs::File::open(stderr.path())?).lines().map_while(Result::ok);
         let warned: Vec<_> = warned.filter(|line| line.contains("pod's log")).collect();
         assert_eq!(warned.len(), said, "{first:?}: {warned:?}");
