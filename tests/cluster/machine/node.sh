@@ -30,9 +30,9 @@ snapshotter=overlayfs
 [ "$(stat -f -c %T .)" != overlayfs ] || snapshotter=native
 sed "s/SNAPSHOTTER/$snapshotter/" "$machine/containerd.toml" > containerd.toml
 
-# Who loses one of the two has no node.
+# What has lost one of the two is no node any more.
 trap 'exit 1' USR1
-{ containerd --config "$PWD/containerd.toml" > log/containerd.log 2>&1; kill -USR1 1; } &
+{ containerd --config "$PWD/containerd.toml" > log/containerd.log 2>&1 || true; kill -USR1 1; } &
 until ctr version > /dev/null 2>&1; do sleep 0.1; done
 for image in "$images"/*.tar; do
   ctr --namespace k8s.io images import "$image" >> log/images.log 2>&1
@@ -44,7 +44,7 @@ until [ -e "$images/go" ]; do sleep 0.1; done
   "$servers/kubelet" --config="$machine/kubelet.yaml" --kubeconfig="$pki/$name.conf" --hostname-override="$name" \
     --node-ip="$address" --address="$address" --cgroup-root="$cgroup" --root-dir=/var/lib/kubelet \
     --client-ca-file="$pki/ca.crt" --cert-dir=/var/lib/kubelet/pki --container-runtime=remote \
-    --container-runtime-endpoint=unix:///run/containerd/containerd.sock > log/kubelet.log 2>&1
+    --container-runtime-endpoint=unix:///run/containerd/containerd.sock > log/kubelet.log 2>&1 || true
   kill -USR1 1
 } &
 # Children that others left behind are waited for too.

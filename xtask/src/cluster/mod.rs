@@ -151,7 +151,7 @@ fn bring_up(nodes: u8, (simulator, image): &(PathBuf, Image)) -> Result<PathBuf>
         }
         return Err(error);
     }
-    ui::line(format!("  {nodes} nodes are up after {}", ui::elapsed(started.elapsed())));
+    ui::line(format!("  the cluster is up after {}", ui::elapsed(started.elapsed())));
     ui::line("  by hand: eval \"$(cargo xtask cluster env)\"");
     Ok(state)
 }

@@ -65,7 +65,7 @@ pub(crate) fn up(
         let said = cmd::output(&mut get).unwrap_or_default();
         said.split_whitespace().filter(|&status| status == "True").count() == usize::from(nodes)
     };
-    let doing = format!("starting {nodes} nodes");
+    let doing = format!("starting {}", names.join(", "));
     process::wait(&doing, &mut up.processes, ready)?;
     // Last: who finds it finds a cluster that is up.
     fs::write(state.join("env"), environment(tools, image, &names)?)?;
