@@ -104,7 +104,7 @@ fn the_namespace_enforces_the_strictest_standard_that_admits_the_pods() {
             for pod in [rendered.pod(), &rendered.find("Pod")["spec"]] {
                 assert_eq!(labels[ENFORCE], strictest(pod), "{mode}");
             }
-            // What the table in docs/install.md says.
+            // What the table in docs/security.md says.
             let level = match *mode {
                 mode if mode.contains("rootless") => "restricted",
                 mode if ["ebpf", "kernel log", "privileged", "volume mount"]
