@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! | --- | --- |
 //! | 0 | the client closed the session, or SIGTERM or SIGINT ended it |
-//! | 1 | a session that joined a recorder was cut off because its client did not read; `decode`: stdin cannot be read; `xid`: no catalogue has the number; stdout cannot be written |
+//! | 1 | a session that joined a recorder was cut off because its client did not read, or lost the recorder; `decode`: stdin cannot be read; `xid`: no catalogue has the number; stdout cannot be written |
 //! | 2 | bad arguments; usage is on stderr |
 //! | 3 | what was demanded with `--ebpf on`, `--nvml-mode`, `--socket`, `--journal` or `doctor --expect` cannot be had; reason and remedy are on stderr |
 
