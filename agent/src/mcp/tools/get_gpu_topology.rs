@@ -8,6 +8,7 @@
 //! board; `nvidia-smi` has `PIX` there), `PIX` (one switch), `PXB` (several), `PHB` (the host bridge), `NODE` (the NUMA node),
 //! `SYS`. NICs are those with an RDMA device by its number, then the others; a summary has the first twelve. A GPU that is
 //! lost or hangs is `?`, and null in the structured answer with its reason in `gpus[].error`; the rest of the matrix stays.
+//! Where a summary of many GPUs has no room for each null's reason beside it, `reasons` and `absent` have each reason once.
 //!
 //! P2P statuses are those of `nvidia-smi topo -p2p`: `OK`, `CNS` (the chipset does not support it), `GNS` (a GPU), `TNS` (the
 //! topology), `NS` (not supported), `DR` (disabled), `U` (unknown). `notes` say what is not alike where it should be; an error
