@@ -146,7 +146,10 @@ fn bring_up(nodes: u8, (simulator, image): &(PathBuf, Image)) -> Result<PathBuf>
     let started = Instant::now();
     let state = paths::target()?.join("cluster");
     if let Err(error) = up::up(&state, nodes, simulator, image, &tools) {
-        if let Err(error) = down() {
+        // Not one that somebody else brought up meanwhile.
+        if ground::claimed().as_ref() == Some(&state)
+            && let Err(error) = down()
+        {
             ui::error(&error);
         }
         return Err(error);
