@@ -23,7 +23,8 @@ pub fn in_the_pods_log(cluster: &Cluster) -> Result<()> {
             let told = lines(cluster, &pod)?.split_off(before);
             let ended = told.iter().filter(|line| line["audit"] == "session_ended").count();
             Ok((ended >= 2).then_some(told))
-        })?;
+        });
+        let told = told.with_context(|| format!("{}: {:?}", mode.name, lines(cluster, &pod)))?;
         let calls: Vec<&Value> = told.iter().filter(|line| line["audit"] == "tool_call").collect();
         assert_eq!(calls.len(), 2, "{}: {told:?}", mode.name);
         assert_ne!(calls[0]["session"], calls[1]["session"]);

@@ -38,6 +38,7 @@ const TESTS: &[(&str, Test)] = &[
     ("sessions::a_session_takes_no_gpu_from_the_scheduler", sessions::no_gpu_is_taken),
     ("sessions::two_at_once_are_apart", sessions::two_at_once),
     ("sessions::none_outlives_its_client", sessions::ends_with_the_client),
+    ("install::the_first_process_obeys_sigterm", install::sigterm_is_obeyed),
     ("sessions::a_deleted_pod_ends_its_sessions", sessions::ends_with_the_pod),
     ("audit::every_call_is_a_line_of_the_pods_log", audit::in_the_pods_log),
     ("kernel::a_line_of_the_kernel_reaches_the_client", kernel::a_line_is_heard),
