@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | rustc with rust-src | rustup, else Debian's `rustc-web` | rustup's home, `/usr` |
 //! | bpf-linker | cargo-binstall, else built against the distribution's LLVM | [`paths::tools`] |
+//! | standard library, linker, QEMU for the other kind of machine | rustup, the distribution | rustup's home, `/usr` |
 //! | QEMU (other kernels), at the first `vm` | the distribution | `/usr` |
 //! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
@@ -16,6 +17,7 @@
 
 mod apt;
 mod components;
+mod cross;
 mod helm;
 mod linker;
 mod python;
@@ -26,9 +28,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::arch::Arch;
 use crate::{paths, ui};
 use apt::Apt;
 pub(crate) use apt::is_root;
+pub(crate) use cross::Cross;
 use linker::Linker;
 use rustc::Rustc;
 
@@ -49,6 +53,9 @@ pub(crate) fn everything() -> Result<()> {
     ui::item("Python for tests", python()?.display().to_string());
     let helms: Vec<String> = helms()?.iter().map(|helm| helm.display().to_string()).collect();
     ui::item("helm for tests", helms.join(", "));
+    if let Some(cross) = cross(Arch::Arm64)? {
+        ui::item("for arm64", format!("{}, {}", cross.linker.display(), cross.emulator.display()));
+    }
     ui::item("checks", components::ensure()?);
     ui::item("own tools in", paths::tools()?.display().to_string());
     Ok(())
@@ -63,13 +70,23 @@ pub(crate) fn cxx() -> Result<PathBuf> {
 }
 
 /// An emulator of a whole machine, for other kernels than this one's.
-pub(crate) fn qemu() -> Result<PathBuf> {
-    const QEMU: &str = "qemu-system-x86_64";
-    if paths::on_path(QEMU).is_none() {
-        Apt::detect().install(&["qemu-system-x86"], "booting other kernels")?;
+pub(crate) fn qemu(arch: Arch) -> Result<PathBuf> {
+    let qemu = format!("qemu-system-{}", arch.rust());
+    if paths::on_path(&qemu).is_none() {
+        let package = match arch {
+            Arch::Amd64 => "qemu-system-x86",
+            Arch::Arm64 => "qemu-system-arm",
+        };
+        Apt::detect().install(&[package], "booting other kernels")?;
     }
-    paths::on_path(QEMU)
-        .context("there is no qemu-system-x86_64 on PATH, which its package should have put there")
+    paths::on_path(&qemu).with_context(|| {
+        format!("there is no {qemu} on PATH, which its package should have put there")
+    })
+}
+
+/// What builds for another kind of machine and runs that here; `None` where this is one.
+pub(crate) fn cross(arch: Arch) -> Result<Option<Cross>> {
+    cross::ensure(arch)
 }
 
 /// Tracers that the agent is measured beside, for the benchmark of that alone.
