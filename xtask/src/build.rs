@@ -5,20 +5,33 @@
 //! | `<target>/bpf/agent-ebpf` | the BPF object, which the agent's build script embeds |
 //! | `<target>/release/agent` | the agent |
 //! | `<target>/sim/libnvidia-ml.so.1` | the NVML simulator, for tests and the demo, never shipped |
+//!
+//! With `--arch` for the other kind of machine the same under `<target>/aarch64-unknown-linux-gnu`: an object of its own too,
+//! because registers and numbers of system calls are the architecture's.
 
-use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::setup::{self, BpfTools};
+use crate::arch::Arch;
+use crate::setup::{self, BpfTools, Cross};
 use crate::{cmd, paths, ui};
 
 /// The variable by which the agent's build script learns where the BPF object is.
 pub(crate) const BPF_OBJECT: &str = "AGENT_BPF_OBJECT";
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
+pub(crate) struct TaskArgs {
+    #[command(flatten)]
+    args: Args,
+    /// Build for this kind of machine instead of this one's.
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
+}
+
+#[derive(Clone, Debug, Default, clap::Args)]
 // Flattened into the arguments of `demo`, where the group of this name is that struct's.
 #[group(skip)]
 pub(crate) struct Args {
@@ -41,33 +54,81 @@ pub(crate) struct Built {
 }
 
 /// The task.
+pub(crate) fn task(task: &TaskArgs) -> Result<()> {
+    let cross = task.arch.map(setup::cross).transpose()?.flatten();
+    everything(&task.args, Profile::Release, cross.as_ref()).map(|_| ())
+}
+
+/// Builds what is shipped, for this machine.
 pub(crate) fn run(args: &Args) -> Result<Built> {
+    everything(args, Profile::Release, None)
+}
+
+/// Optimised as it is shipped, or soon done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Release,
+    Dev,
+}
+
+impl Profile {
+    /// Where cargo puts what it builds.
+    fn dir(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dev => "debug",
+        }
+    }
+}
+
+/// Builds all three, for this machine or another kind.
+pub(crate) fn everything(args: &Args, profile: Profile, cross: Option<&Cross>) -> Result<Built> {
     let bpf_object = if args.no_default_features {
         ui::line("without eBPF: the agent will know what NVML tells, and say that it has no eBPF");
         None
     } else {
-        Some(bpf(&setup::bpf()?, args.deny_warnings)?)
+        let arch = cross.map_or_else(Arch::here, |cross| Ok(cross.arch))?;
+        Some(bpf(&setup::bpf()?, arch, args.deny_warnings)?)
     };
 
     ui::step("the agent");
-    let mut agent = paths::cargo();
-    agent.args(["build", "--release", "--package", "agent"]);
+    let mut agent = cargo_build(profile, cross);
+    agent.args(["--package", "agent"]);
     match &bpf_object {
         Some(object) => agent.env(BPF_OBJECT, object),
         None => agent.arg("--no-default-features"),
     };
     cmd::visible(&mut agent)?;
 
-    let target = paths::target()?;
-    let built = Built { agent: target.join("release/agent"), sim_dir: simulator()?, bpf_object };
+    let agent = place(cross.map(|cross| cross.arch))?.join(profile.dir()).join("agent");
+    let built = Built { agent, sim_dir: simulator(profile, cross)?, bpf_object };
     ui::line(format!("built {}", built.agent.display()));
     Ok(built)
 }
 
-/// Builds the BPF program and returns where its object is.
-pub(crate) fn bpf(tools: &BpfTools, deny_warnings: bool) -> Result<PathBuf> {
-    ui::step("the BPF program");
+/// `cargo build` for this machine or another kind.
+fn cargo_build(profile: Profile, cross: Option<&Cross>) -> Command {
+    let mut cargo = paths::cargo();
+    cargo.arg("build");
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    if let Some(cross) = cross {
+        cross.have(&mut cargo);
+    }
+    cargo
+}
+
+/// Where the outputs for a kind of machine are.
+pub(crate) fn place(arch: Option<Arch>) -> Result<PathBuf> {
     let target = paths::target()?;
+    Ok(arch.map_or_else(|| target.to_path_buf(), |arch| target.join(arch.target())))
+}
+
+/// Builds the BPF program and returns where its object is.
+pub(crate) fn bpf(tools: &BpfTools, arch: Arch, deny_warnings: bool) -> Result<PathBuf> {
+    ui::step("the BPF program");
+    let target = place(Some(arch).filter(|arch| Arch::here().is_ok_and(|here| here != *arch)))?;
     // A directory of its own: another compiler's, other flags', another lock's.
     let own_target = target.join("bpf-build");
     let mut cargo = tools.rustc.cargo();
@@ -76,7 +137,8 @@ pub(crate) fn bpf(tools: &BpfTools, deny_warnings: bool) -> Result<PathBuf> {
     cargo.args(["--target", "bpfel-unknown-none", "-Z", "build-std=core"]);
     cargo.env("CARGO_TARGET_DIR", &own_target);
     // The encoded form takes precedence over any RUSTFLAGS of the user, which are for the host.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&tools.linker.path, deny_warnings)?.join("\x1f"));
+    let flags = flags(&tools.linker.path, arch, deny_warnings)?;
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     cmd::visible(&mut cargo).context("the BPF program does not build")?;
 
     let object = target.join("bpf/agent-ebpf");
@@ -84,18 +146,15 @@ pub(crate) fn bpf(tools: &BpfTools, deny_warnings: bool) -> Result<PathBuf> {
     Ok(object)
 }
 
-fn flags(linker: &Path, deny_warnings: bool) -> Result<Vec<String>> {
+fn flags(linker: &Path, arch: Arch, deny_warnings: bool) -> Result<Vec<String>> {
     let linker = linker.to_str().context("the path of bpf-linker is not UTF-8")?;
-    if !matches!(ARCH, "x86_64" | "aarch64") {
-        bail!("the BPF program is written for nodes of x86_64 and aarch64, and this is {ARCH}");
-    }
     let mut flags = vec![
         // Debug information is what the linker makes the object's BTF from.
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={linker}"),
         // aya-ebpf takes the kernel's register layout from this.
-        format!("--cfg=bpf_target_arch=\"{ARCH}\""),
+        format!("--cfg=bpf_target_arch=\"{}\"", arch.rust()),
     ];
     if deny_warnings {
         flags.push("-Dwarnings".to_owned());
@@ -104,12 +163,13 @@ fn flags(linker: &Path, deny_warnings: bool) -> Result<Vec<String>> {
 }
 
 /// The simulator under the name that a client of NVML looks for.
-pub(crate) fn simulator() -> Result<PathBuf> {
+pub(crate) fn simulator(profile: Profile, cross: Option<&Cross>) -> Result<PathBuf> {
     ui::step("the NVML simulator");
-    cmd::visible(paths::cargo().args(["build", "--release", "--package", "nvml-sim"]))?;
-    let target = paths::target()?;
-    let dir = target.join("sim");
-    copy_if_changed(&target.join("release/libnvml_sim.so"), &dir.join("libnvidia-ml.so.1"))?;
+    cmd::visible(cargo_build(profile, cross).args(["--package", "nvml-sim"]))?;
+    let place = place(cross.map(|cross| cross.arch))?;
+    let dir = place.join("sim");
+    let library = place.join(profile.dir()).join("libnvml_sim.so");
+    copy_if_changed(&library, &dir.join("libnvidia-ml.so.1"))?;
     Ok(dir)
 }
 
@@ -137,9 +197,10 @@ mod tests {
 
     #[test]
     fn the_linker_is_one_flag_even_with_a_space_in_its_path() {
-        let flags = flags(Path::new("/opt/my tools/bpf-linker"), false).unwrap();
+        let flags = flags(Path::new("/opt/my tools/bpf-linker"), Arch::Arm64, false).unwrap();
         assert!(flags.contains(&"-Clinker=/opt/my tools/bpf-linker".to_owned()));
         assert!(!flags.contains(&"-Dwarnings".to_owned()));
+        assert!(flags.contains(&"--cfg=bpf_target_arch=\"aarch64\"".to_owned()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::arch::Arch;
 use crate::build::{self, BPF_OBJECT};
 use crate::{cluster, cmd, docs, fuzz, paths, setup, test, ui};
 
@@ -45,7 +46,7 @@ fn steps(times: &mut Vec<String>, closing_lines: &mut Vec<String>) -> Result<()>
     // Clippy compiles the agent, which embeds the object. The compiler for BPF has no clippy of
     // its own; there, warnings are errors.
     let object = timed(times, "BPF program, no warnings", || {
-        build::bpf(&setup::bpf()?, args.deny_warnings)
+        build::bpf(&setup::bpf()?, Arch::here()?, args.deny_warnings)
     })?;
 
     timed(times, "clippy, no warnings", || {
@@ -59,6 +60,16 @@ fn steps(times: &mut Vec<String>, closing_lines: &mut Vec<String>) -> Result<()>
     })?;
 
     timed(times, "fuzzing", || fuzz::all(FUZZ_SECONDS))?;
+
+    timed(times, "arm64, emulated", || {
+        let Some(cross) = setup::cross(Arch::Arm64)? else {
+            ui::line("  skipped: this machine is of that kind, and the next step is all of it");
+            return Ok(());
+        };
+        let outcome = test::emulated(&args, &cross, true)?;
+        outcome.say();
+        outcome.verdict
+    })?;
 
     timed(times, "build and tests", || {
         let outcome = test::all(&args, true)?;

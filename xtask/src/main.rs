@@ -2,6 +2,7 @@
 //! contributor needs no other tool. `cargo xtask help` lists the tasks; each lives in the file of
 //! its name.
 
+mod arch;
 mod bench;
 mod build;
 mod ci;
@@ -36,11 +37,11 @@ enum Task {
     /// Find or install what the other tasks need, and say what is used.
     Setup,
     /// Build the BPF object, the agent that embeds it, and the NVML simulator.
-    Build(build::Args),
+    Build(build::TaskArgs),
     /// Build, then play an MCP session against the agent and show what it answers.
     Demo(demo::Args),
     /// Build, then run every test of the workspace.
-    Test,
+    Test(test::Args),
     /// Run the benchmarks on the release build.
     Bench(bench::Args),
     /// Fuzz the code that reads other people's bytes.
@@ -55,7 +56,7 @@ enum Task {
     Image(image::Args),
     /// Write docs/tools.md from the manuals in the tools' sources.
     Docs(docs::Args),
-    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, every test, other kernels.
+    /// What a change must pass: formatting, clippy, the NVML-only build, a short fuzzing, an agent for arm64, every test.
     Ci,
 }
 
@@ -72,9 +73,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     match &cli.task {
         Task::Setup => setup::everything(),
-        Task::Build(args) => build::run(args).map(|_| ()),
+        Task::Build(args) => build::task(args),
         Task::Demo(args) => demo::run(args),
-        Task::Test => test::run(),
+        Task::Test(args) => test::run(args),
         Task::Bench(args) => bench::run(args),
         Task::Fuzz(args) => fuzz::run(args),
         Task::Vm(args) => vm::run(args),

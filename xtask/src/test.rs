@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test of the workspace.
+//! `cargo xtask test`: every test of the workspace; with `--arch arm64` those of [`EMULATED`], with an agent for that kind of
+//! machine that QEMU runs here.
 //!
 //! The unit tests are built as cargo builds them; the end-to-end tests (package `e2e`) drive the
 //! release build from outside and learn by environment variables where things are:
@@ -21,7 +22,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::build::{self, BPF_OBJECT};
+use crate::arch::Arch;
+use crate::build::{self, BPF_OBJECT, Profile};
+use crate::setup::Cross;
 use crate::summary::Summary;
 use crate::{cmd, image, paths, setup, ui};
 
@@ -35,9 +38,26 @@ const CI_CANNOT_RUN: &[(&str, &str)] = &[(
 /// How the names of tests begin that need a cluster: `cargo xtask ci` has one for them in a step of its own.
 const ON_CLUSTER: &str = "cluster::";
 
+/// The end-to-end tests that an emulated agent has to pass: the libraries, NVML's structs, the protocol and every tool are of the
+/// other kind there. The rest asks this machine's kernel about the agent's process, which is QEMU's, or for eBPF, which QEMU
+/// does not pass on.
+const EMULATED: &[&str] = &["inventory::", "protocol::"];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Test an agent for this kind of machine; one that is not this machine's is emulated.
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
+}
+
 /// The task, with the rules of CI where the variable `CI` is set.
-pub(crate) fn run() -> Result<()> {
-    let outcome = all(&build::Args::default(), in_ci())?;
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let cross = args.arch.map(setup::cross).transpose()?.flatten();
+    let args = build::Args::default();
+    let outcome = match cross {
+        Some(cross) => emulated(&args, &cross, in_ci())?,
+        None => all(&args, in_ci())?,
+    };
     outcome.say();
     outcome.verdict
 }
@@ -79,11 +99,27 @@ pub(crate) fn all(args: &build::Args, in_ci: bool) -> Result<Outcome> {
     if let Some(object) = &built.bpf_object {
         tests.env(BPF_OBJECT, object);
     }
+    outcome(&mut tests, in_ci, Some(ON_CLUSTER))
+}
+
+/// Builds for another kind of machine, soon and not well, and runs what can be run of it here.
+pub(crate) fn emulated(args: &build::Args, cross: &Cross, in_ci: bool) -> Result<Outcome> {
+    let built = build::everything(args, Profile::Dev, Some(cross))?;
+
+    ui::step("the tests of it");
+    let mut tests = paths::cargo();
+    tests.args(["test", "--package", "e2e", "--test", "e2e", "--", "--show-output"]).args(EMULATED);
+    tests.env("E2E_AGENT", cross.emulated(&built.agent)?).env("E2E_SIM_DIR", &built.sim_dir);
+    outcome(&mut tests, in_ci, Some(ON_CLUSTER))
+}
+
+/// `elsewhere` begins the names of tests that CI runs in another step.
+fn outcome(tests: &mut Command, in_ci: bool, elsewhere: Option<&str>) -> Result<Outcome> {
     let started = Instant::now();
-    let (summary, success) = watch(&mut tests)?;
+    let (summary, success) = watch(tests)?;
     Ok(Outcome {
         closing_lines: summary.lines(&ui::elapsed(started.elapsed())),
-        verdict: judge(&summary, success, in_ci, Some(ON_CLUSTER)),
+        verdict: judge(&summary, success, in_ci, elsewhere),
     })
 }
 
@@ -112,12 +148,7 @@ pub(crate) fn on_cluster(state: &Path, filter: Option<&str>) -> Result<Outcome> 
     tests.args(filter).env("E2E_CLUSTER", state).env("E2E_PYTHON", python);
     let target = paths::target()?;
     tests.env("E2E_AGENT", target.join("release/agent")).env("E2E_SIM_DIR", target.join("sim"));
-    let started = Instant::now();
-    let (summary, success) = watch(&mut tests)?;
-    Ok(Outcome {
-        closing_lines: summary.lines(&ui::elapsed(started.elapsed())),
-        verdict: judge(&summary, success, in_ci(), None),
-    })
+    outcome(&mut tests, in_ci(), None)
 }
 
 /// Runs cargo, shows what matters of its output as it comes, and counts.

@@ -30,11 +30,12 @@ const SONAME: &str = "libnvidia-ml.so.1";
 const SIMULATOR_MARKER: &[u8] = b"k8sGpuMcpSimulatorVersion\0";
 /// Where the library lies when the linker does not know it: Debian and Ubuntu, RHEL, the GPU Operator's driver
 /// container, GKE (two layouts), WSL.
-const KNOWN_PLACES: [&str; 7] = [
+const KNOWN_PLACES: [&str; 8] = [
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
     "/usr/lib64",
     "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib/aarch64-linux-gnu",
     "/usr/local/nvidia/lib64",
     "/home/kubernetes/bin/nvidia/lib64",
     "/usr/lib/wsl/lib",

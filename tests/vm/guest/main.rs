@@ -2,7 +2,7 @@
 //! against the stand-in for the driver, and says how each check went. `cargo xtask vm` builds and boots it, and says
 //! what is expected of which kernel.
 //!
-//! Each check is a line on the second serial port:
+//! Each check is a line on the serial port that `REPORT` names:
 //!
 //! ```text
 //! CHECK xid_process ok kernel an Xid of 0000:ed:00.0
@@ -89,7 +89,9 @@ fn said(result: Result<()>) -> ExitCode {
 
 fn run() -> Result<()> {
     machine::set_up()?;
-    let mut report = OpenOptions::new().write(true).open("/dev/ttyS1")?;
+    let mut report = OpenOptions::new()
+        .write(true)
+        .open(env::var_os("REPORT").context("no REPORT on the kernel's command line")?)?;
     machine::module()?;
     machine::nodes()?;
     let mut session = Session::default();

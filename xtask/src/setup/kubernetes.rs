@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::arch::Arch;
 use crate::vm::debian;
 use crate::{cmd, paths};
 
@@ -100,7 +101,8 @@ fn folder(tools: &Path) -> PathBuf {
 
 /// Downloads and unpacks the source; apt holds it against the archive's signature.
 fn source(work: &Path) -> Result<PathBuf> {
-    let archive = debian::Apt::of(&work.join("apt"), "deb-src", [SUITE].into_iter())?;
+    let archive =
+        debian::Apt::of(&work.join("apt"), "deb-src", [SUITE].into_iter(), Arch::here()?)?;
     let mut get = archive.command("apt-get");
     get.args(["source", "--download-only", "kubernetes"]).current_dir(work);
     cmd::quiet(&mut get, "downloading the source of Kubernetes")?;

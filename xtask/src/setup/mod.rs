@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | rustc with rust-src | rustup, else Debian's `rustc-web` | rustup's home, `/usr` |
 //! | bpf-linker | cargo-binstall, else built against the distribution's LLVM | [`paths::tools`] |
+//! | standard library, linker, QEMU for the other kind of machine | rustup, the distribution | rustup's home, `/usr` |
 //! | QEMU (other kernels), at the first `vm` | the distribution | `/usr` |
 //! | C++ compiler (fuzzing) | the distribution | `/usr` |
 //! | Python clients (tests) | PyPI, pinned in `xtask/requirements.txt` | `<target>/venv` |
@@ -19,6 +20,7 @@
 
 mod apt;
 mod components;
+mod cross;
 mod helm;
 mod kubernetes;
 mod linker;
@@ -30,9 +32,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::arch::Arch;
 use crate::{paths, ui};
 use apt::Apt;
 pub(crate) use apt::is_root;
+pub(crate) use cross::Cross;
 use linker::Linker;
 use rustc::Rustc;
 
@@ -56,6 +60,9 @@ pub(crate) fn everything() -> Result<()> {
     ui::item("buildah", buildah()?.display().to_string());
     mmdebstrap()?;
     ui::item("podman for tests", podman()?.display().to_string());
+    if let Some(cross) = cross(Arch::Arm64)? {
+        ui::item("for arm64", format!("{}, {}", cross.linker.display(), cross.emulator.display()));
+    }
     ui::item("checks", components::ensure()?);
     ui::item("own tools in", paths::tools()?.display().to_string());
     Ok(())
@@ -67,8 +74,17 @@ pub(crate) fn cxx() -> Result<PathBuf> {
 }
 
 /// An emulator of a whole machine, for other kernels than this one's.
-pub(crate) fn qemu() -> Result<PathBuf> {
-    program("qemu-system-x86_64", "qemu-system-x86", "booting other kernels")
+pub(crate) fn qemu(arch: Arch) -> Result<PathBuf> {
+    let package = match arch {
+        Arch::Amd64 => "qemu-system-x86",
+        Arch::Arm64 => "qemu-system-arm",
+    };
+    program(&format!("qemu-system-{}", arch.rust()), package, "booting other kernels")
+}
+
+/// What builds for another kind of machine and runs that here; `None` where this is one.
+pub(crate) fn cross(arch: Arch) -> Result<Option<Cross>> {
+    cross::ensure(arch)
 }
 
 /// Tracers that the agent is measured beside, for the benchmark of that alone.

@@ -14,14 +14,34 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::packages::Kernel;
+use crate::arch::Arch;
 
 /// A machine that has not ended by then hangs. All checks take seconds; each that waits in vain takes up to half a minute.
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A kernel that panics ends the machine; what the checks want to see on the console they ask for. What the kernel does
 /// not know becomes the first process's environment: there the tests' harness looks for the agent and the simulator, and the guest for the stand-in's parameters.
-const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 rdinit=/init E2E_AGENT=/agent E2E_SIM_DIR=/";
+const COMMAND_LINE: &str = "quiet panic=-1 rdinit=/init E2E_AGENT=/agent E2E_SIM_DIR=/";
+
+/// The machine of a kind, and the names of its serial ports: for the console, and for the checks.
+fn machine(arch: Arch) -> (&'static [&'static str], [&'static str; 2]) {
+    match arch {
+        // Without cmpxchg16b: QEMU 7.2 gets it wrong now and then with two processors, and Linux panics.
+        Arch::Amd64 => (&["-cpu", "qemu64,-cx16"], ["ttyS0", "ttyS1"]),
+        // The board has one port of its own. No pointer authentication: emulated it costs more than all the rest.
+        Arch::Arm64 => (
+            &[
+                "-M",
+                "virt,gic-version=3",
+                "-cpu",
+                "max,pauth=off",
+                "-device",
+                "pci-serial,chardev=checks",
+            ],
+            ["ttyAMA0", "ttyS0"],
+        ),
+    }
+}
 
 /// How one check went, in the guest's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +65,7 @@ pub(crate) struct Said {
 /// `standin` are the parameters of the stand-in.
 pub(crate) fn boot(
     qemu: &Path,
+    arch: Arch,
     kernel: &Kernel,
     standin: &str,
     initramfs: &[u8],
@@ -57,11 +78,17 @@ pub(crate) fn boot(
     let console = dir.join(format!("{}.log", kernel.release));
     let mut machine = Command::new(qemu);
     machine.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-    // Without cmpxchg16b: QEMU 7.2 gets it wrong now and then with two processors, and Linux panics.
-    machine.args(["-accel", "tcg", "-cpu", "qemu64,-cx16", "-smp", "2", "-m", "512"]);
+    let (board, [log, report]) = self::machine(arch);
+    machine.args(["-accel", "tcg", "-smp", "2", "-m", "512"]).args(board);
     machine.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&archive);
-    machine.arg("-append").arg(format!("{COMMAND_LINE} STANDIN={standin}"));
-    machine.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+    machine
+        .arg("-append")
+        .arg(format!("console={log} {COMMAND_LINE} REPORT=/dev/{report} STANDIN={standin}"));
+    machine.arg("-serial").arg(format!("file:{}", console.display()));
+    machine.args(["-chardev", "stdio,id=checks"]);
+    if arch == Arch::Amd64 {
+        machine.args(["-serial", "chardev:checks"]);
+    }
     let started = Instant::now();
     let mut child = machine
         .stdin(Stdio::null())

@@ -7,10 +7,11 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::kernels::{KERNELS, Wanted};
+use crate::arch::Arch;
 use crate::{cmd, ui};
 
 /// Debian's flavour for virtual machines: few drivers, the same core.
-const FLAVOUR: &str = "cloud-amd64";
+const FLAVOUR: &str = "cloud";
 
 /// Signs Debian's archive; of the package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -19,15 +20,17 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 #[derive(Debug)]
 pub(crate) struct Apt {
     options: Vec<String>,
+    /// The kernels'; the tools that build for them are this machine's.
+    arch: Arch,
 }
 
 impl Apt {
     /// One that knows the suites of all kernels.
-    pub(crate) fn new(dir: &Path) -> Result<Self> {
+    pub(crate) fn new(dir: &Path, arch: Arch) -> Result<Self> {
         let mut suites: Vec<_> = KERNELS.iter().flat_map(|kernel| kernel.suites).collect();
         suites.sort_unstable();
         suites.dedup();
-        Self::of(dir, "deb", suites.into_iter().copied())
+        Self::of(dir, "deb", suites.into_iter().copied(), arch)
     }
 
     /// One that knows packages (`deb`) or their sources (`deb-src`) of these suites, and keeps what it knows in `dir`.
@@ -35,7 +38,9 @@ impl Apt {
         dir: &Path,
         kind: &str,
         suites: impl Iterator<Item = &'static str>,
+        arch: Arch,
     ) -> Result<Self> {
+        let here = Arch::here()?;
         let configured = configured()?;
         let mirror = mirror(&configured).context(
             "this machine's apt has no mirror of Debian's (an address that ends in /debian) to get them from",
@@ -48,9 +53,17 @@ impl Apt {
         let sources = suites.map(|suite| format!("{kind} {signed}{mirror} {suite} main\n"));
         fs::write(dir.join("sources.list"), sources.collect::<Vec<_>>().concat())?;
         // Images want something that makes an initramfs, which would be half an operating system.
-        let installed = "Package: none-needed\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n\
-                         Maintainer: nobody\nProvides: linux-initramfs-tool\nDescription: boots nothing\n\n";
-        fs::write(dir.join("status"), installed)?;
+        let mut status = installed("none-needed", "all") + "Provides: linux-initramfs-tool\n\n";
+        if arch != here {
+            // And headers want a compiler that runs where the kernel does.
+            for version in 10..20 {
+                for name in [format!("gcc-{version}"), format!("gcc-{version}-for-host")] {
+                    status += &installed(&name, arch.debian());
+                    status.push('\n');
+                }
+            }
+        }
+        fs::write(dir.join("status"), status)?;
         let dir = dir.to_str().context("the path of the tools is not UTF-8")?;
         let options = [
             format!("Dir::Etc::SourceList={dir}/sources.list"),
@@ -66,14 +79,15 @@ impl Apt {
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false".to_owned(),
             "Acquire::Retries=3".to_owned(),
-            "APT::Architecture=amd64".to_owned(),
-            "APT::Architectures=amd64".to_owned(),
+            format!("APT::Architecture={}", here.debian()),
+            format!("APT::Architectures::={}", here.debian()),
+            format!("APT::Architectures::={}", arch.debian()),
             "APT::Install-Recommends=false".to_owned(),
             "APT::Keep-Downloaded-Packages=true".to_owned(),
             // Its user may not be able to reach our directory, and nothing here needs another.
             "APT::Sandbox::User=".to_owned(),
         ];
-        let apt = Self { options: options.into() };
+        let apt = Self { options: options.into(), arch };
         // A suite that is gone costs its kernel and no other.
         if let Err(error) =
             cmd::quiet(apt.command("apt-get").arg("update"), "reading Debian's package lists")
@@ -98,31 +112,49 @@ impl Apt {
     }
 
     fn find(&self, wanted: &Wanted) -> Result<String> {
-        let package = format!("linux-headers-{FLAVOUR}");
+        let package = format!("linux-headers-{FLAVOUR}-{0}:{0}", self.arch.debian());
         let table = cmd::output(self.command("apt-cache").args(["madison", &package]))?;
         let version = newest(&table, wanted.suites)
             .with_context(|| format!("no {package} in {}", wanted.suites.join(", ")))?;
-        let about =
-            cmd::output(self.command("apt-cache").args(["show", &format!("{package}={version}")]))?;
+        let about = self.about(&format!("{package}={version}"))?;
         release(&about).with_context(|| format!("{package} {version} names no release"))
+    }
+
+    fn about(&self, package: &str) -> Result<String> {
+        cmd::output(self.command("apt-cache").args(["show", package]))
     }
 
     fn download(&self, release: &str) -> Result<()> {
         // Newer ones have the image itself in a package of its own, without the modules.
-        let apart = format!("linux-binary-{release}");
+        let arch = self.arch.debian();
+        let apart = format!("linux-binary-{release}:{arch}");
         let is_apart = cmd::succeeds(self.command("apt-cache").args(["show", &apart]));
-        let image = if is_apart { apart } else { format!("linux-image-{release}") };
+        let image = if is_apart { apart } else { format!("linux-image-{release}:{arch}") };
         let mut get = self.command("apt-get");
         get.args([
             "install",
             "--yes",
             "--download-only",
             &image,
-            &format!("linux-headers-{release}"),
+            &format!("linux-headers-{release}:{arch}"),
         ]);
+        if self.arch != Arch::here()? {
+            let about = self.about(&format!("linux-headers-{release}:{arch}"))?;
+            let compiler =
+                compiler(&about).with_context(|| format!("Linux {release} names no gcc"))?;
+            get.arg(format!("{compiler}-{}", self.arch.gnu().replace('_', "-")));
+        }
         get.args(["make", "busybox-static"]);
         cmd::quiet(&mut get, &format!("downloading Linux {release}"))
     }
+}
+
+/// A package as dpkg notes one that is installed, without an end.
+fn installed(name: &str, arch: &str) -> String {
+    format!(
+        "Package: {name}\nStatus: install ok installed\nVersion: 99\nArchitecture: {arch}\nMulti-Arch: foreign\n\
+         Maintainer: nobody\nDescription: not needed\n"
+    )
 }
 
 /// The machine's own configuration of apt, in both of its formats.
@@ -163,6 +195,14 @@ fn release(about: &str) -> Option<String> {
     packages.find_map(|package| package.strip_prefix("linux-headers-").map(str::to_owned))
 }
 
+/// The compiler that a kernel's headers depend on: `gcc-12`, or `gcc-14-for-host`.
+fn compiler(about: &str) -> Option<&str> {
+    let depends = about.lines().find_map(|line| line.strip_prefix("Depends: "))?;
+    let mut packages = depends.split(',').filter_map(|one| one.split_whitespace().next());
+    let compiler = packages.find(|package| package.starts_with("gcc-"))?;
+    Some(compiler.strip_suffix("-for-host").unwrap_or(compiler))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +230,16 @@ mod tests {
         let about = "Package: linux-headers-cloud-amd64\nDepends: linux-base-cloud-amd64 (= 7.3), \
                      linux-headers-7.3.4+deb13-cloud-amd64 (= 7.3)\n";
         assert_eq!(release(about).as_deref(), Some("7.3.4+deb13-cloud-amd64"));
+    }
+
+    #[test]
+    fn the_compiler_is_what_the_headers_depend_on() {
+        for (depends, wanted) in [
+            ("linux-headers-6.1.0-50-common (= 6.1), gcc-12", Some("gcc-12")),
+            ("gcc-14-for-host, linux-base (>= 4.12~)", Some("gcc-14")),
+            ("linux-base", None),
+        ] {
+            assert_eq!(compiler(&format!("Package: a\nDepends: {depends}\n")), wanted);
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::cmd;
+use crate::setup::Cross;
 
 /// What is put in: where it comes from, and where it goes.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Contents<'a> {
 }
 
 /// The archive.
-pub(crate) fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
+pub(crate) fn build(contents: &Contents<'_>, cross: Option<&Cross>) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["dev", "proc", "sys", "tmp", "run"] {
         archive.directory(dir);
@@ -30,11 +31,14 @@ pub(crate) fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     archive.entry("dev/console", 0o020_600, (5, 1), &[]);
     let mut libraries = BTreeSet::new();
     for (from, to) in contents.programs {
-        libraries.extend(libraries_of(from)?);
+        libraries.extend(libraries_of(from, cross)?);
         archive.file(from, to, 0o755)?;
     }
+    let root = cross.map_or(Path::new("/"), |cross| &cross.root);
     for library in &libraries {
-        archive.file(library, &library.to_string_lossy(), 0o755)?;
+        // The emulator's loader names some as if that root were the machine's.
+        let to = library.strip_prefix(root).or_else(|_| library.strip_prefix("/"))?;
+        archive.file(&root.join(to), &to.to_string_lossy(), 0o755)?;
     }
     for (from, to) in contents.files {
         archive.file(from, to, 0o644)?;
@@ -43,8 +47,15 @@ pub(crate) fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
 }
 
 /// What a program or a library is linked with, at the places where the loader will look.
-fn libraries_of(program: &Path) -> Result<Vec<PathBuf>> {
-    Ok(paths_in(&cmd::output(Command::new("ldd").arg(program))?))
+fn libraries_of(program: &Path, cross: Option<&Cross>) -> Result<Vec<PathBuf>> {
+    let Some(cross) = cross else {
+        return Ok(paths_in(&cmd::output(Command::new("ldd").arg(program))?));
+    };
+    // What ldd does, for a program that does not run here by itself.
+    let loader = cross.root.join(format!("lib/ld-linux-{}.so.1", cross.arch.rust()));
+    let mut list = Command::new(&cross.emulator);
+    list.arg("-L").arg(&cross.root).arg(loader).arg("--list").arg(program);
+    Ok(paths_in(&cmd::output(&mut list)?))
 }
 
 /// The paths that ldd names: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`.

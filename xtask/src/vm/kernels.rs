@@ -1,5 +1,7 @@
 //! Which kernels are booted, and what is expected on each: the one place that says so. `docs/kernels.md` says why.
 
+use crate::arch::Arch;
+
 /// A kernel of Debian's that is booted.
 #[derive(Debug)]
 pub(crate) struct Wanted {
@@ -27,10 +29,10 @@ pub(crate) type Version = (u32, u32);
 const ANY: Version = (0, 0);
 
 /// A check, and from which version on it must say which word; the last that applies counts.
-type Expected = (&'static str, &'static [(Version, &'static str)]);
+pub(crate) type Expected = (&'static str, &'static [(Version, &'static str)]);
 
 /// The checks in the order of the table, as `tests/vm/guest/main.rs` names them.
-pub(crate) const CHECKS: &[Expected] = &[
+const CHECKS: &[Expected] = &[
     ("standin", &[(ANY, "works")]),
     ("load", &[(ANY, "live")]),
     ("xid_process", &[(ANY, "unknown"), ((6, 0), "kernel")]),
@@ -49,6 +51,17 @@ pub(crate) const CHECKS: &[Expected] = &[
     ("attribution_v2", &[(ANY, "named")]),
     ("attribution_v1", &[(ANY, "named")]),
 ];
+
+/// What differs on arm64: its trampolines are of 6.0, and what lets programs onto functions by them of 6.4.
+const ON_ARM64: &[Expected] = &[("attach", &[(ANY, "tracepoints"), ((6, 4), "fentry")])];
+
+/// The checks of a kind of machine.
+pub(crate) fn checks(arch: Arch) -> impl Iterator<Item = Expected> {
+    let others = if arch == Arch::Arm64 { ON_ARM64 } else { &[] };
+    CHECKS
+        .iter()
+        .map(move |check| *others.iter().find(|(name, _)| *name == check.0).unwrap_or(check))
+}
 
 /// The word that a check must say on a kernel.
 pub(crate) fn expected(words: &[(Version, &'static str)], on: Version) -> &'static str {
@@ -72,5 +85,16 @@ mod tests {
         assert_eq!(expected(words, version("5.10.0-32-cloud-amd64").unwrap()), "unknown");
         assert_eq!(expected(words, version("6.12.107+deb13-cloud-amd64").unwrap()), "kernel");
         assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn arm64_differs_where_it_says_so_and_nowhere_else() {
+        let differ = |on| {
+            let both = checks(Arch::Amd64).zip(checks(Arch::Arm64));
+            let differ = both.filter(|(one, other)| expected(one.1, on) != expected(other.1, on));
+            differ.map(|(one, _)| one.0).collect::<Vec<_>>()
+        };
+        assert_eq!(differ((6, 1)), ["attach"]);
+        assert_eq!(differ((6, 12)), [""; 0]);
     }
 }

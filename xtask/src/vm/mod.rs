@@ -4,6 +4,7 @@
 //! ```text
 //! cargo xtask vm                          # all kernels
 //! cargo xtask vm --kernel 5.10 --agent target/debug/agent
+//! cargo xtask vm --arch arm64             # Debian's kernels for arm64
 //! ```
 //!
 //! | step | file |
@@ -26,7 +27,6 @@ mod module;
 mod packages;
 mod table;
 
-use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -37,13 +37,19 @@ use self::initramfs::Contents;
 use self::kernels::{CI_CANNOT_HAVE, KERNELS, Wanted};
 use self::packages::{Kernel, Store};
 use self::table::Column;
-use crate::{build, cmd, paths, setup, test, ui};
+use crate::arch::Arch;
+use crate::build::{self, Profile};
+use crate::setup::{self, Cross};
+use crate::{cmd, paths, test, ui};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these kernels: 5.10, 6.1, 6.12, newest.
     #[arg(long = "kernel", value_name = "NAME")]
     kernels: Vec<String>,
+    /// Kernels, and an agent, for this kind of machine.
+    #[arg(long, value_enum)]
+    arch: Option<Arch>,
     /// Check this agent instead of building one.
     #[arg(long, value_name = "PATH")]
     agent: Option<PathBuf>,
@@ -57,26 +63,24 @@ pub(crate) struct Args {
 
 /// The task.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if ARCH != "x86_64" {
-        bail!(
-            "the kernels are Debian's for x86_64, and this is {ARCH}: the agent would not run on them"
-        );
-    }
+    let arch = args.arch.map_or_else(Arch::here, Ok)?;
+    let cross = setup::cross(arch)?;
+    let cross = cross.as_ref();
     let wanted = chosen(&args.kernels)?;
     let (agent, sim_dir) = if let Some(agent) = &args.agent {
-        (agent.clone(), build::simulator()?)
+        (agent.clone(), build::simulator(Profile::Release, cross)?)
     } else {
-        let built = build::run(&build::Args::default())?;
+        let built = build::everything(&build::Args::default(), Profile::Release, cross)?;
         (built.agent, built.sim_dir)
     };
-    let guest = guest()?;
+    let guest = guest(cross)?;
     let simulator = sim_dir.join("libnvidia-ml.so.1");
     let programs: [(&Path, &str); 3] =
         [(&guest, "init"), (&agent, "agent"), (&simulator, "libnvidia-ml.so.1")];
 
     ui::step("the kernels");
-    let store = Store::open(args.refresh)?;
-    let qemu = setup::qemu()?;
+    let store = Store::open(arch, args.refresh)?;
+    let qemu = setup::qemu(arch)?;
     let kernels = store.ensure(&wanted)?;
 
     ui::step("the machines");
@@ -85,9 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let release = kernel.as_ref().ok().map(|kernel| kernel.release.clone());
         let release =
             release.and_then(|release| Some((release.clone(), kernels::version(&release)?)));
-        let said = kernel.and_then(|kernel| one(&store, &qemu, wanted, &kernel, &programs));
+        let said = kernel.and_then(|kernel| one(&store, &qemu, wanted, &kernel, &programs, cross));
         let said = said.map_err(|error| format!("{error:#}"));
-        columns.push(Column { name: wanted.name, release, said });
+        columns.push(Column { name: wanted.name, arch, release, said });
     }
     say(&columns, args.details)
 }
@@ -99,12 +103,20 @@ fn one(
     wanted: &Wanted,
     kernel: &Kernel,
     programs: &[(&Path, &str)],
+    cross: Option<&Cross>,
 ) -> Result<Said> {
-    let module = module::build(&store.root(), kernel)?;
+    let module = module::build(store, kernel)?;
     let files = [(module.as_path(), "nvidia.ko")];
-    let archive = initramfs::build(&Contents { programs, files: &files })?;
+    let archive = initramfs::build(&Contents { programs, files: &files }, cross)?;
     let started = Instant::now();
-    let said = boot::boot(qemu, kernel, wanted.standin, &archive, &paths::target()?.join("vm"))?;
+    let said = boot::boot(
+        qemu,
+        store.arch,
+        kernel,
+        wanted.standin,
+        &archive,
+        &paths::target()?.join("vm"),
+    )?;
     ui::line(format!("  {} ended after {}", kernel.release, ui::elapsed(started.elapsed())));
     Ok(said)
 }
@@ -122,12 +134,15 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Wanted>> {
 }
 
 /// The guest's program: small, and quickly built.
-fn guest() -> Result<PathBuf> {
+fn guest(cross: Option<&Cross>) -> Result<PathBuf> {
     ui::step("the guest's program");
     let mut cargo = paths::cargo();
-    cargo.args(["rustc", "--package", "e2e", "--bin", "vm-guest", "--", "-Cstrip=symbols"]);
-    cmd::visible(&mut cargo)?;
-    Ok(paths::target()?.join("debug/vm-guest"))
+    cargo.args(["rustc", "--package", "e2e", "--bin", "vm-guest"]);
+    if let Some(cross) = cross {
+        cross.have(&mut cargo);
+    }
+    cmd::visible(cargo.args(["--", "-Cstrip=symbols"]))?;
+    Ok(build::place(cross.map(|cross| cross.arch))?.join("debug/vm-guest"))
 }
 
 /// Prints the table; an error where something is not as expected.

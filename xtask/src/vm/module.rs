@@ -4,16 +4,18 @@
 //! in the store's tree, which therefore is the root of the build.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::packages::Kernel;
+use super::packages::{Kernel, Store};
+use crate::arch::Arch;
 use crate::setup::is_root;
 use crate::{cmd, paths};
 
-/// $0 is the tree and $1 the release. Only this process and its children see the mounts.
+/// $0 is the tree, $1 the release, $2 Debian's name of its architecture, $3 the prefix of a compiler for that, if it is another
+/// than this machine's. Each kernel's headers name the version of the compiler. Only this process and its children see the mounts.
 const BUILD: &str = r#"
 set -eu
 mount --rbind /dev "$0/dev"
@@ -21,12 +23,14 @@ mount --rbind /proc "$0/proc"
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin chroot "$0" /usr/bin/busybox sh -euc '
     /usr/bin/busybox --install -s /usr/local/bin
     # Else the old ones ask dpkg, which is not there, whether they are being cross-compiled.
-    exec make -C "/lib/modules/$0/build" M="/module/$0" DEB_BUILD_ARCH=amd64 DEB_HOST_ARCH=amd64 modules
-' "$1"
+    exec make -C "/lib/modules/$0/build" M="/module/$0" \
+        DEB_BUILD_ARCH=amd64 DEB_HOST_ARCH="$1" CROSS_COMPILE="$2" modules
+' "$1" "$2" "$3"
 "#;
 
 /// The built module. It is built again only where its sources have changed.
-pub(crate) fn build(root: &Path, kernel: &Kernel) -> Result<PathBuf> {
+pub(crate) fn build(store: &Store, kernel: &Kernel) -> Result<PathBuf> {
+    let root = store.root();
     let release = &kernel.release;
     let place = root.join("module").join(release);
     let module = place.join("nvidia.ko");
@@ -48,12 +52,16 @@ pub(crate) fn build(root: &Path, kernel: &Kernel) -> Result<PathBuf> {
     for (name, text) in &sources {
         fs::write(place.join(name), text)?;
     }
+    let prefix = match store.arch {
+        Arch::Amd64 => String::new(),
+        Arch::Arm64 => format!("{}-", store.arch.gnu()),
+    };
     let mut unshare = Command::new("unshare");
     unshare.arg("--mount");
     if !is_root() {
         unshare.arg("--map-root-user");
     }
-    unshare.args(["sh", "-c", BUILD]).arg(root).arg(release);
+    unshare.args(["sh", "-c", BUILD]).arg(root).args([release, store.arch.debian(), &prefix]);
     cmd::quiet(&mut unshare, &format!("building the stand-in for {release}"))
         .with_context(|| format!("the stand-in does not build for {release}"))?;
     Ok(module)

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::debian::Apt;
 use super::kernels::Wanted;
+use crate::arch::Arch;
 use crate::{paths, ui};
 
 /// A kernel that is here.
@@ -41,15 +42,19 @@ const LEFT_OUT: &[&str] = &[
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,
+    pub(crate) arch: Arch,
 }
 
 impl Store {
-    pub(crate) fn open(refresh: bool) -> Result<Self> {
-        let dir = paths::tools()?.join("vm");
+    pub(crate) fn open(arch: Arch, refresh: bool) -> Result<Self> {
+        let dir = paths::tools()?.join(match arch {
+            Arch::Amd64 => "vm",
+            Arch::Arm64 => "vm-arm64",
+        });
         if refresh && dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
         }
-        Ok(Self { dir })
+        Ok(Self { dir, arch })
     }
 
     /// The tree with the compilers and the headers, in which the stand-in is built.
@@ -62,7 +67,7 @@ impl Store {
         let missing: Vec<_> = wanted.iter().filter(|wanted| self.had(wanted).is_none()).collect();
         let mut refused = BTreeMap::new();
         if !missing.is_empty() {
-            let apt = Apt::new(&self.dir).map_err(|why| format!("{why:#}"));
+            let apt = Apt::new(&self.dir, self.arch).map_err(|why| format!("{why:#}"));
             let mut found = Vec::new();
             for wanted in missing {
                 match apt.as_ref().map_err(|why| anyhow!("{why}")).and_then(|apt| apt.get(wanted)) {

@@ -1,12 +1,14 @@
 //! What the machines said beside what was expected of them: a table, and a verdict.
 
 use super::boot::{Said, Went};
-use super::kernels::{CHECKS, Version, expected};
+use super::kernels::{Expected, Version, checks, expected};
+use crate::arch::Arch;
 
 /// A kernel and what came of it.
 #[derive(Debug)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
+    pub(crate) arch: Arch,
     /// What it is in full, once it is had.
     pub(crate) release: Option<(String, Version)>,
     /// What it said, or why it was not had or not booted.
@@ -19,7 +21,7 @@ pub(crate) fn judge(columns: &[Column]) -> (Vec<String>, Vec<String>) {
     let cells: Vec<Vec<String>> = columns.iter().map(|column| cells(column, &mut wrong)).collect();
     let width = |cells: &[String]| cells.iter().map(String::len).max().unwrap_or(0);
     let names: Vec<String> = std::iter::once(String::new())
-        .chain(CHECKS.iter().map(|(name, _)| (*name).to_owned()))
+        .chain(checks(Arch::Amd64).map(|(name, _)| name.to_owned()))
         .collect();
     let lines = names.iter().enumerate().map(|(row, name)| {
         let name = format!("  {name:<width$}", width = width(&names));
@@ -34,20 +36,19 @@ pub(crate) fn judge(columns: &[Column]) -> (Vec<String>, Vec<String>) {
 /// A column from its title down.
 fn cells(column: &Column, wrong: &mut Vec<String>) -> Vec<String> {
     let title = column.release.as_ref().map_or(column.name, |(release, _)| release);
-    let title = title.trim_end_matches("-cloud-amd64").to_owned();
+    let title = title.trim_end_matches(column.arch.debian()).trim_end_matches("-cloud-").to_owned();
     let (said, version) = match (&column.said, &column.release) {
         (Ok(said), Some((_, version))) => (said, *version),
         (Err(why), _) => {
             wrong.push(format!("{}: {why}", column.name));
             return std::iter::once(title)
-                .chain(CHECKS.iter().map(|_| "not had".to_owned()))
+                .chain(checks(column.arch).map(|_| "not had".to_owned()))
                 .collect();
         }
         (Ok(_), None) => return vec![title],
     };
-    let missing: Vec<&str> = CHECKS
-        .iter()
-        .map(|(name, _)| *name)
+    let missing: Vec<&str> = checks(column.arch)
+        .map(|(name, _)| name)
         .filter(|name| !said.checks.contains_key(*name))
         .collect();
     if !missing.is_empty() {
@@ -56,9 +57,9 @@ fn cells(column: &Column, wrong: &mut Vec<String>) -> Vec<String> {
         let missing = missing.join(", ");
         wrong.push(format!("{title}: did not run {missing}: {why}; its messages are in {console}"));
     }
-    let cell = |(name, words): &(&str, &[(Version, &'static str)])| {
+    let cell = |(name, words): Expected| {
         let expected = expected(words, version);
-        let (cell, problem) = match said.checks.get(*name) {
+        let (cell, problem) = match said.checks.get(name) {
             Some(Went::Ok(word, _)) if word == expected => (word.clone(), None),
             Some(Went::Ok(word, detail)) => {
                 (format!("{word}!"), Some(format!("{word} where {expected} is expected: {detail}")))
@@ -69,7 +70,7 @@ fn cells(column: &Column, wrong: &mut Vec<String>) -> Vec<String> {
         wrong.extend(problem.map(|problem| format!("{title}: {name}: {problem}")));
         cell
     };
-    let checks: Vec<String> = CHECKS.iter().map(cell).collect();
+    let checks: Vec<String> = checks(column.arch).map(cell).collect();
     std::iter::once(title.clone()).chain(checks).collect()
 }
 
@@ -80,18 +81,23 @@ mod tests {
     fn column(checks: &[(&str, Went)]) -> Column {
         let checks = checks.iter().map(|(name, went)| ((*name).to_owned(), went.clone())).collect();
         let release = Some(("5.10.0-32-cloud-amd64".to_owned(), (5, 10)));
-        Column { name: "5.10", release, said: Ok(Said { checks, ..Said::default() }) }
+        Column {
+            name: "5.10",
+            arch: Arch::Amd64,
+            release,
+            said: Ok(Said { checks, ..Said::default() }),
+        }
     }
 
     fn all_as_expected() -> Vec<(&'static str, Went)> {
         let word = |words| Went::Ok(expected(words, (5, 10)).to_owned(), String::new());
-        CHECKS.iter().map(|(name, words)| (*name, word(words))).collect()
+        checks(Arch::Amd64).map(|(name, words)| (name, word(words))).collect()
     }
 
     #[test]
     fn what_is_as_expected_is_no_problem() {
         let (lines, wrong) = judge(&[column(&all_as_expected())]);
-        assert_eq!((lines.len(), wrong), (CHECKS.len() + 1, vec![]));
+        assert_eq!((lines.len(), wrong), (checks(Arch::Amd64).count() + 1, vec![]));
     }
 
     #[test]
@@ -111,7 +117,12 @@ mod tests {
 
     #[test]
     fn a_kernel_that_is_not_had_says_why() {
-        let column = Column { name: "5.10", release: None, said: Err("no mirror".to_owned()) };
+        let column = Column {
+            name: "5.10",
+            arch: Arch::Amd64,
+            release: None,
+            said: Err("no mirror".to_owned()),
+        };
         let (lines, wrong) = judge(&[column]);
         assert!(
             lines[1].contains("not had") && wrong == ["5.10: no mirror"],
