@@ -24,7 +24,7 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin chroot "$0" /usr/b
     /usr/bin/busybox --install -s /usr/local/bin
     # Else the old ones ask dpkg, which is not there, whether they are being cross-compiled.
     exec make -C "/lib/modules/$0/build" M="/module/$0" \
-        DEB_BUILD_ARCH=amd64 DEB_HOST_ARCH="$1" CROSS_COMPILE="$2" modules
+        DEB_BUILD_ARCH=amd64 DEB_HOST_ARCH="$1" DEB_HOST_GNU_TYPE="${2%-}" CROSS_COMPILE="$2" modules
 ' "$1" "$2" "$3"
 "#;
 
