@@ -3,7 +3,7 @@
 //! No driver is needed. As in the other tests of devices the processors' CPUID stands in for a GPU's device, and a
 //! `proc/devices` of the test's own calls its major number `nvidia`.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use e2e::{Agent, stand_in};
 use serde_json::{Value, json};
 
@@ -32,13 +32,14 @@ pub fn of_the_pod(cluster: &Cluster) -> Result<()> {
     // The node's number of the process, not the container's.
     assert!(host::status(pid, "NSpid")?.split_whitespace().count() > 1);
 
-    e2e::print_to_kernel(&format!(
-        "NVRM: Xid (PCI:0000:c7:00): 31, pid={pid}, name=load, Ch 00000008"
-    ))?;
-    let arguments =
-        json!({"gpu": "0000:c7:00.0", "since": "0-0", "max_events": 1, "duration_s": 30});
-    let events = session.ask("watch_gpu_events", &arguments)?;
-    assert!(events["events"][0].to_string().contains("\"trainer\""), "{events}");
+    // What a process wrote names whom it likes; what the kernel prints is whose it says.
+    let line =
+        |pci: u8| format!("NVRM: Xid (PCI:0000:{pci:02x}:00): 31, pid={pid}, name=load, Ch 8");
+    e2e::print_to_kernel(&line(0xc7))?;
+    assert_eq!(told_of(&mut session, 0xc7)?["pod"], Value::Null);
+    e2e::have_the_kernel_print(&line(0xc8)).map_err(Error::msg)?;
+    let event = told_of(&mut session, 0xc8)?;
+    assert_eq!(event["pod"]["name"], "trainer", "{event}");
 
     cluster.kubectl(&["delete", "namespace", "--wait=false", "e2e-ml"])?;
     until("the process is gone", || {
@@ -46,6 +47,13 @@ pub fn of_the_pod(cluster: &Cluster) -> Result<()> {
     })?;
     drop(session);
     release.remove(cluster)
+}
+
+/// The first event of a GPU.
+fn told_of(session: &mut Agent, pci: u8) -> Result<Value> {
+    let gpu = format!("0000:{pci:02x}:00.0");
+    let arguments = json!({"gpu": gpu, "since": "0-0", "max_events": 1, "duration_s": 30});
+    Ok(session.ask("watch_gpu_events", &arguments)?["events"][0].clone())
 }
 
 /// The process that the kernel knows of a pod.

@@ -178,7 +178,8 @@ impl Release {
 
     /// The pods as the API server has them.
     pub fn objects(&self, cluster: &Cluster) -> Result<Vec<Value>> {
-        let label = "app.kubernetes.io/component=gpu-diagnostics";
+        // Not by the component, which the pod of the chart's own test is of too.
+        let label = "app.kubernetes.io/name=k8s-gpu-mcp-server";
         let mut list = cluster.get(&["pods", "-n", &self.namespace, "-l", label])?;
         let items = list["items"].as_array_mut().map(std::mem::take);
         Ok(items.unwrap_or_default())

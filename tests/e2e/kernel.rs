@@ -79,20 +79,6 @@ fn no_origin(agent: &mut Agent) -> Result<Option<String>> {
     Ok(how.map(str::to_owned))
 }
 
-/// Has the kernel itself print `line`: a mount from a device of that name fails, and the kernel says which.
-fn have_the_kernel_print(line: &str) -> Result<(), String> {
-    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-    for kind in ["squashfs", "xfs", "ext4"] {
-        let flags = rustix::mount::MountFlags::RDONLY;
-        match rustix::mount::mount(line, dir.path(), kind, flags, None) {
-            Err(rustix::io::Errno::NOENT) => return Ok(()),
-            Err(rustix::io::Errno::NODEV) => {}
-            other => return Err(format!("mount: {other:?}")),
-        }
-    }
-    Err("this kernel has none of the file systems that are tried".to_owned())
-}
-
 #[test]
 fn a_line_of_a_process_is_told_from_the_kernels_own() -> Result<()> {
     const TEST: &str = "kernel::a_line_of_a_process_is_told_from_the_kernels_own";
@@ -117,7 +103,7 @@ fn a_line_of_a_process_is_told_from_the_kernels_own() -> Result<()> {
         .expect("no panic")?;
     child(&log, &line("child"))?;
     // While this process still has /dev/kmsg open.
-    let kernel = match have_the_kernel_print(&line("mount")) {
+    let kernel = match e2e::have_the_kernel_print(&line("mount")) {
         Ok(()) => Some("mount"),
         Err(why) => {
             crate::skip(TEST, &why);

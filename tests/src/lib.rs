@@ -272,6 +272,20 @@ pub fn print_to_kernel(line: &str) -> std::io::Result<()> {
         .write_all(format!("{line}\n").as_bytes())
 }
 
+/// Has the kernel itself print `line`: a mount from a device of that name fails, and the kernel says which.
+pub fn have_the_kernel_print(line: &str) -> Result<(), String> {
+    let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+    for kind in ["squashfs", "xfs", "ext4"] {
+        let flags = rustix::mount::MountFlags::RDONLY;
+        match rustix::mount::mount(line, dir.path(), kind, flags, None) {
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            Err(rustix::io::Errno::NODEV) => {}
+            other => return Err(format!("mount: {other:?}")),
+        }
+    }
+    Err("this kernel has none of the file systems that are tried".to_owned())
+}
+
 /// Why this machine cannot run what needs eBPF and the kernel's log; `None` when it can.
 pub fn no_kernel() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
