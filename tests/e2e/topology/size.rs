@@ -48,8 +48,8 @@ fn sixteen_gpus_that_tell_little_have_each_reason_once() -> Result<()> {
     ] {
         let (devices, scenario) = sixteen(&refused(calls))?;
         let has = |line: &&str| board == "h100" || !line.starts_with("nvlink.");
-        let lines: Vec<_> = scenario.lines().filter(has).collect();
-        let (_dir, mut agent) = machine(&devices, &lines.join("\n").replace("h100", board))?;
+        let kept: Vec<_> = scenario.lines().filter(has).collect();
+        let (_dir, mut agent) = machine(&devices, &kept.join("\n").replace("h100", board))?;
         let answer = agent.ask("get_gpu_topology", &json!({}))?;
         let size = answer.to_string().len();
         assert!(size < 32 << 10, "{board} {calls:?}: {size}");
