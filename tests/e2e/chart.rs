@@ -50,6 +50,7 @@ const MODES: &[(&str, &[&str])] = &[
     ),
     ("ebpf", &["--set", "ebpf.enabled=true"]),
     ("ebpf, no names", &["--set", "ebpf.enabled=true,ebpf.podNames=false"]),
+    ("pod resources", &["--set", "podResources.enabled=true"]),
     ("ebpf, pod resources", &["--set", "ebpf.enabled=true,podResources.enabled=true"]),
     ("kernel log", &["--set", "xid.kernelLog=true"]),
     ("ebpf, kernel log", &["--set", "ebpf.enabled=true,xid.kernelLog=true"]),

@@ -1,6 +1,10 @@
 """Kubelets' PodResources as grpcio serves it, for the agent's client (agent/src/pods/kubelet/): one socket for each way
 to answer, all in the directory that is given. Prints `ready`, and ends when its stdin does.
 
+usage: pod_resources.py DIRECTORY [DEVICE…]
+
+`node.sock` is a kubelet that gave each DEVICE to the container `main` of a pod `ml/train-N`.
+
 The messages have every field of k8s.io/kubelet/pkg/apis/podresources/v1/api.proto, also those that the agent leaves out.
 """
 
@@ -146,6 +150,13 @@ def of_size(size):
     return {"pod_resources": [{"name": "many", "namespace": "ml", "containers": [{"name": "main", "devices": devices}]}]}
 
 
+def given(devices):
+    """Each device to a pod of its own."""
+    main = [{"name": "main", "devices": [{"resource_name": "nvidia.com/gpu", "device_ids": [id]}]} for id in devices]
+    pods = [{"name": f"train-{at}", "namespace": "ml", "containers": [main]} for at, main in enumerate(main)]
+    return {"pod_resources": pods}
+
+
 def serve(socket, methods):
     """A server on a unix socket, with these methods of the service."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=2))
@@ -181,6 +192,7 @@ def main():
         "too-large": lists(of_size(5 << 20)),
         "refusing": {"List": grpc.unary_unary_rpc_method_handler(refuses)},
         "other": None,
+        "node": lists(given(sys.argv[2:])),
     }
     directory = pathlib.Path(sys.argv[1])
     servers = [serve(directory / f"{name}.sock", methods) for name, methods in behaviours.items()]

@@ -1,8 +1,12 @@
 //! Who is on the GPUs: NVML's lists with their traps, as the simulator sets them.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use e2e::{Agent, agent_path, scenario, simulated, simulator, text};
 use serde_json::{Value, json};
 
@@ -222,5 +226,62 @@ fn what_is_asked_for_is_answered_or_refused() -> Result<()> {
         assert_eq!(result["isError"], true, "{arguments}");
         assert!(text(&result).contains(word), "{arguments}: {}", text(&result));
     }
+    Ok(())
+}
+
+/// Has grpcio answer as the kubelet of a node, whose file system is in this directory.
+struct Kubelet(std::process::Child);
+
+impl Kubelet {
+    fn start(root: &std::path::Path, devices: &[&str]) -> Result<Self> {
+        let dir = root.join("var/lib/kubelet/pod-resources");
+        fs::create_dir_all(&dir)?;
+        let script = e2e::repository().join("tests/e2e/pod_resources.py");
+        let mut server = Command::new(e2e::python());
+        server.arg(script).arg(&dir).args(devices);
+        let mut server = server.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut ready = String::new();
+        BufReader::new(server.stdout.take().context("stdout")?).read_line(&mut ready)?;
+        anyhow::ensure!(ready == "ready\n", "{ready:?}");
+        fs::rename(dir.join("node.sock"), dir.join("kubelet.sock"))?;
+        Ok(Self(server))
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn without_ebpf_the_kubelet_still_says_who_was_given_which_gpu() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let scenario = scenario("busy-node.toml");
+    let ask = |arguments: &Value| -> Result<Value> {
+        let mut command = simulated();
+        command.args(["--ebpf", "off", "--host-root"]).arg(root.path());
+        let mut agent = Agent::spawn(command.env("NVML_SIM_SCENARIO", &scenario))?;
+        agent.initialize()?;
+        agent.ask("get_gpu_processes", arguments)
+    };
+    let before = ask(&json!({}))?;
+    assert_eq!(before["gpus"][0]["given_to"], Value::Null, "nobody was asked");
+    let instance = process(&before, 6300)["gpus"][0]["mig"]["uuid"].clone();
+    let (whole, part) = (before["gpus"][0]["uuid"].clone(), instance);
+    let (whole, part) = (whole.as_str().context("a GPU")?, part.as_str().context("an instance")?);
+
+    let kubelet = Kubelet::start(root.path(), &[whole, part, "GPU-of-another-node"])?;
+    let answer = ask(&json!({}))?;
+    let given = |at: usize| &answer["gpus"][at]["given_to"];
+    let to = |pod: &str| json!([{"namespace": "ml", "pod": pod, "container": "main"}]);
+    assert_eq!([given(0), given(1), given(3)], [&to("train-0"), &json!([]), &to("train-1")]);
+    assert_eq!([&answer["gpus"][0]["given_count"], &answer["gpus"][1]["given_count"]], [1, 0]);
+    drop(kubelet);
+    let after = ask(&json!({}))?;
+    assert_eq!(after["gpus"][0]["given_to"], Value::Null);
+    assert!(limit(&after, &["given which GPU is not known", "nobody listens"]), "{after}");
     Ok(())
 }

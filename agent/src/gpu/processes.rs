@@ -38,6 +38,8 @@ pub struct GpuProcesses {
     pub memory_used_bytes: Option<u64>,
     /// By pid.
     pub processes: Vec<Process>,
+    /// UUIDs of the instances of a divided one.
+    pub instances: Vec<String>,
     pub absent: Vec<Absent>,
 }
 
@@ -115,11 +117,12 @@ pub fn processes(
         .map(|mode| mode.current == 1);
     let memory = r.read("memory_used_bytes", "nvmlDeviceGetMemoryInfo_v2", || d.memory_info());
     let mut found = BTreeMap::new();
-    if mig_enabled == Some(true) {
-        instances(session, &d, &mut r, &mut found);
+    let instances = if mig_enabled == Some(true) {
+        of_instances(session, &d, &mut r, &mut found)
     } else {
         lists(&d, None, &mut r, &mut found);
-    }
+        Vec::new()
+    };
     let mut processes: Vec<Process> = found.into_values().collect();
     let samples = if node_pids {
         let since = SystemTime::now()
@@ -157,21 +160,24 @@ pub fn processes(
         mig_enabled,
         memory_used_bytes: memory.map(|memory| memory.used),
         processes,
+        instances,
         absent: once(r.into_absent()),
     })
 }
 
-/// The processes of a divided GPU: of each instance, and those of the whole board that no instance told.
-fn instances<'s>(
+/// The processes of a divided GPU: of each instance, and those of the whole board that no instance told. Returns the
+/// instances' UUIDs.
+fn of_instances<'s>(
     session: &Session<'s>,
     d: &Device<'_>,
     r: &mut Reader<'s>,
     found: &mut BTreeMap<Place, Process>,
-) {
+) -> Vec<String> {
     let most = r
         .read("mig_devices", "nvmlDeviceGetMaxMigDeviceCount", || d.mig_device_count())
         .unwrap_or(0);
     let mut asked = false;
+    let mut uuids = Vec::new();
     for at in 0..most {
         // Instances that were destroyed leave holes, so the walk does not end at the first that is not there.
         let instance = session
@@ -181,6 +187,7 @@ fn instances<'s>(
         asked = true;
         let uuid = session.progress.during("nvmlDeviceGetUUID", || instance.uuid()).ok();
         lists(&instance, uuid.as_deref(), r, found);
+        uuids.extend(uuid);
     }
     // What the board refuses is missing only where no instance was there to be asked.
     let mut whole = Reader::new(session.progress);
@@ -188,6 +195,7 @@ fn instances<'s>(
     if !asked {
         r.adopt(whole);
     }
+    uuids
 }
 
 /// Reads the three lists of a GPU or an instance into `found`.

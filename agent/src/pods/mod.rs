@@ -103,6 +103,22 @@ impl Pods {
         self.known().kubelet = Some(said);
     }
 
+    /// Asks the kubelet, where its socket is mounted; false where it is not.
+    pub async fn ask_kubelet(&self) -> bool {
+        let socket = self.kubelet_socket();
+        if !socket.exists() {
+            return false;
+        }
+        self.kubelet_said(kubelet::list(&socket).await);
+        true
+    }
+
+    /// Why the kubelet did not say what it was asked for last.
+    #[must_use]
+    pub fn kubelet_error(&self) -> Option<KubeletError> {
+        self.known().kubelet.as_ref()?.as_ref().err().cloned()
+    }
+
     /// The kubelet's socket, as seen from here.
     #[must_use]
     pub fn kubelet_socket(&self) -> PathBuf {

@@ -107,7 +107,7 @@ fn the_namespace_enforces_the_strictest_standard_that_admits_the_pods() {
             // What the table in docs/security.md says.
             let level = match *mode {
                 mode if mode.contains("rootless") => "restricted",
-                mode if ["ebpf", "kernel log", "privileged", "volume mount"]
+                mode if ["ebpf", "kernel log", "pod resources", "privileged", "volume mount"]
                     .iter()
                     .any(|it| mode.contains(it)) =>
                 {

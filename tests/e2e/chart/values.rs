@@ -25,7 +25,10 @@ fn values_that_contradict_each_other_are_refused_in_words() {
             &["--set", "rootless=true,gpuAccess.request=volumeMount"],
             "admits no host path: gpuAccess.request=env or cdi",
         ),
-        (&["--set", "podResources.enabled=true"], "with podResources ebpf.enabled=true"),
+        (
+            &["--set", "rootless=true,podResources.enabled=true"],
+            "root alone may use the socket in it: rootless=false",
+        ),
         (&["--set", "extraEnv[0].name=NODE_NAME"], "the chart's own to set"),
         (&["--set", "extraEnv[0].name=NVIDIA_VISIBLE_DEVICES"], "the chart's own to set"),
         (
@@ -154,7 +157,7 @@ fn what_the_notes_and_the_agent_s_remedies_say_to_set_can_be_set() {
     }
     for helm in Helm::all(test) {
         for value in &remedies {
-            // The last two are said of what eBPF sees.
+            // One of them is said of what eBPF sees.
             helm.render(&["--set", "ebpf.enabled=true", "--set", value]);
         }
         for (mode, values) in MODES {

@@ -14,6 +14,8 @@
 //! - `sm_percent` is 0 where NVML sampled the GPU and the process did nothing, and null where it does not sample (MIG).
 //! - `pid_namespace`: NVML tells an agent without `hostPID: true` of its own PID namespace alone. The kernel's numbers are
 //!   always the node's. Numbers of two namespaces are never joined.
+//! - `given_to`, of a GPU: the containers that the kubelet gave it or a part of it, whether or not they use it. Beside
+//!   `processes` it tells who should be there from who is.
 //! - What is missing, and what turns it on, is in `limits`.
 //!
 //! ```text
@@ -57,6 +59,7 @@ use crate::{
         tool::{Call, Refusal, Tool},
     },
     node::Node,
+    pods::{self, Allocation},
 };
 
 #[derive(Debug)]
@@ -104,12 +107,15 @@ impl Tool for GetGpuProcesses {
             Ok(names) => (names, None),
             Err(error) => (Vec::new(), Some(error)),
         };
+        node.devices.pods.ask_kubelet().await;
         for (name, gpu) in node.gpu.ask_each(names, question).await {
             match gpu {
                 Ok(gpu) => {
-                    gpus.push(GpuAnswer::of(&gpu, input.detail));
+                    let given = given(node, &gpu.name, &gpu.instances);
+                    gpus.push(GpuAnswer::of(&gpu, given, input.detail));
                     read.push(gpu);
                 }
+                // Which instances it has is not known, so neither is who was given one.
                 Err(error) => gpus.push(GpuAnswer::failed(&name, &error)),
             }
         }
@@ -120,6 +126,9 @@ impl Tool for GetGpuProcesses {
             return Err(neither(&nvml, &ebpf));
         }
         let mut limits = limits(&nvml, &ebpf, &read, node_pids);
+        if let Some(error) = node.devices.pods.kubelet_error() {
+            limits.push(format!("Which pods were given which GPU is not known: {error}."));
+        }
         let mut rows = merge::merge(&read, holders.unwrap_or_default(), node_pids);
         for ((namespace, pid), row) in &mut rows {
             let is_ours = node_pids && !node.gpu.simulated();
@@ -177,7 +186,16 @@ async fn asked(
     }
 }
 
-/// The pod that is asked about.
+/// Who was given this GPU or a part of it, as the kubelet has just said; `None` where it did not.
+fn given(node: &Node, gpu: &GpuName, instances: &[String]) -> Option<Vec<Allocation>> {
+    node.devices.pods.holders_of(&pods::Gpu {
+        uuid: gpu.uuid.as_deref().unwrap_or_default(),
+        minor: gpu.minor,
+        index: Some(gpu.index),
+        instances,
+    })
+}
+
 /// Reads a cursor: whose number, and the number, of the last process of the page before.
 fn key(text: &str) -> Result<Key, Refusal> {
     let read = || {

@@ -24,7 +24,7 @@ use crate::{
         tracer::Loader,
     },
     node::Node,
-    pods::{allocation, kubelet},
+    pods::allocation,
 };
 
 /// How often it is looked whether the driver is there.
@@ -171,11 +171,9 @@ impl Node {
     /// Asks the kubelet which pod was given which GPU, where its socket is mounted: so the one pod that computes on a GPU has
     /// its name where the log directories are not.
     async fn ask_kubelet(&self) {
-        let socket = self.devices.pods.kubelet_socket();
-        if !socket.exists() {
+        if !self.devices.pods.ask_kubelet().await {
             return;
         }
-        self.devices.pods.kubelet_said(kubelet::list(&socket).await);
         let Ok(gpus) = self.gpu.names().await else { return };
         for name in &gpus {
             let uids = name.minor.map(|minor| self.devices.state().computing(minor));

@@ -19,6 +19,7 @@ use crate::{
         tools::{absent::AbsentAnswer, select::Detail},
     },
     node::holders::{Held, Holder, InCall, Unseen},
+    pods::Allocation,
 };
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -64,9 +65,21 @@ pub struct GpuAnswer {
     pub memory_used_bytes: Option<u64>,
     /// Processes that NVML names on it, counted anew on each instance of a divided one; null where it does not tell.
     pub nvml_processes: Option<usize>,
+    /// Containers that the kubelet gave it or a part of it, whether or not they use it, 4 at most, 64 with `detail: full`;
+    /// null where it was not asked (`podResources.enabled`) or did not say.
+    pub given_to: Option<Vec<GivenAnswer>>,
+    /// How many there are.
+    pub given_count: Option<usize>,
     /// Why a value of it or of its processes is null; with `detail: full`. The important ones are in `limits` too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absent: Option<Vec<AbsentAnswer>>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct GivenAnswer {
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -186,14 +199,22 @@ impl ViewAnswer {
     }
 }
 
+/// Containers that are told of one GPU.
+const GIVEN: usize = 4;
+const GIVEN_FULL: usize = 64;
+
 impl GpuAnswer {
-    pub fn of(gpu: &GpuProcesses, detail: Detail) -> Self {
+    pub fn of(gpu: &GpuProcesses, given: Option<Vec<Allocation>>, detail: Detail) -> Self {
         let absent = || gpu.absent.iter().cloned().map(Into::into).collect();
+        let most = if detail == Detail::Full { GIVEN_FULL } else { GIVEN };
         Self {
             error: gpu.lost.then(|| LOST.to_owned()),
             mig_enabled: gpu.mig_enabled,
             memory_used_bytes: gpu.memory_used_bytes,
             nvml_processes: Some(gpu.processes.len()).filter(|_| gpu.tells_all()),
+            given_count: given.as_ref().map(Vec::len),
+            given_to: given
+                .map(|given| given.into_iter().take(most).map(GivenAnswer::of).collect()),
             absent: (detail == Detail::Full).then(absent),
             ..Self::named(&gpu.name)
         }
@@ -213,8 +234,16 @@ impl GpuAnswer {
             mig_enabled: None,
             memory_used_bytes: None,
             nvml_processes: None,
+            given_to: None,
+            given_count: None,
             absent: None,
         }
+    }
+}
+
+impl GivenAnswer {
+    fn of(Allocation { pod, container, given: _ }: Allocation) -> Self {
+        Self { namespace: pod.namespace, pod: pod.name, container }
     }
 }
 

@@ -143,6 +143,7 @@ mod tests {
             mig_enabled: Some(false),
             memory_used_bytes: None,
             processes: pids.iter().map(process).collect(),
+            instances: Vec::new(),
             absent: Vec::new(),
         }
     }

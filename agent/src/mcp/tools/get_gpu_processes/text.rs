@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::answer::{Found, HolderAnswer, MigAnswer, OnGpuAnswer, PodAnswer, ProcessAnswer};
+use super::answer::{
+    Found, GivenAnswer, HolderAnswer, MigAnswer, OnGpuAnswer, PodAnswer, ProcessAnswer,
+};
 use crate::mcp::{render, tool::Answer};
 
 /// Processes that the text tells.
@@ -31,6 +33,14 @@ impl Answer for Found {
         for gpu in &self.gpus {
             if let Some(error) = &gpu.error {
                 let _ = write!(text, "\nGPU {}: {error}", gpu.index);
+            }
+            if let Some(given) = gpu.given_to.as_deref().filter(|given| !given.is_empty()) {
+                let given: Vec<_> = given.iter().map(GivenAnswer::line).collect();
+                let _ = write!(text, "\nGPU {} was given to {}", gpu.index, given.join(", "));
+                let untold = gpu.given_count.unwrap_or_default().saturating_sub(given.len());
+                if untold > 0 {
+                    let _ = write!(text, " and {untold} more");
+                }
             }
         }
         for limit in &self.limits {
@@ -75,6 +85,12 @@ impl PodAnswer {
             let _ = write!(line, " ({container})");
         }
         line
+    }
+}
+
+impl GivenAnswer {
+    fn line(&self) -> String {
+        format!("{}/{} ({})", self.namespace, self.pod, self.container)
     }
 }
 
