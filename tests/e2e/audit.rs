@@ -18,6 +18,8 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
+use crate::privileges::NOBODY;
+
 /// The lines of the audit in a log that has others too.
 fn audit(log: &[String]) -> Result<Vec<Value>> {
     let lines = log.iter().filter(|line| line.contains("\"audit\""));
@@ -110,18 +112,6 @@ type Rights = &'static [&'static str];
 const ROOT: Rights = &["--bounding-set", "-all", "--inh-caps", "-all", "--no-new-privs"];
 const TRACER: Rights =
     &["--bounding-set", "-all,+bpf,+perfmon", "--inh-caps", "-all", "--no-new-privs"];
-const NOBODY: Rights = &[
-    "--reuid",
-    "65532",
-    "--regid",
-    "65532",
-    "--clear-groups",
-    "--bounding-set",
-    "-all",
-    "--inh-caps",
-    "-all",
-    "--no-new-privs",
-];
 
 impl Pod {
     /// `stdio`: whose the pipe is. A runtime gives it to the container's user.

@@ -22,7 +22,8 @@ fn with(options: &[&str]) -> Option<Command> {
     Some(command)
 }
 
-const NOBODY: &[&str] = &[
+/// UID 65532 without a capability, as options of setpriv.
+pub const NOBODY: &[&str] = &[
     "--reuid",
     "65532",
     "--regid",
