@@ -107,8 +107,10 @@ impl Tool for GetGpuProcesses {
             Ok(names) => (names, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        node.devices.pods.ask_kubelet().await;
-        for (name, gpu) in node.gpu.ask_each(names, question).await {
+        // At once: a kubelet that hangs costs no more than a driver that does.
+        let pods = &node.devices.pods;
+        let (_, answers) = tokio::join!(pods.ask_kubelet(), node.gpu.ask_each(names, question));
+        for (name, gpu) in answers {
             match gpu {
                 Ok(gpu) => {
                     let given = given(node, &gpu.name, &gpu.instances);
@@ -126,7 +128,7 @@ impl Tool for GetGpuProcesses {
             return Err(neither(&nvml, &ebpf));
         }
         let mut limits = limits(&nvml, &ebpf, &read, node_pids);
-        if let Some(error) = node.devices.pods.kubelet_error() {
+        if let Some(error) = pods.kubelet_error() {
             limits.push(format!("Which pods were given which GPU is not known: {error}."));
         }
         let mut rows = merge::merge(&read, holders.unwrap_or_default(), node_pids);
