@@ -107,6 +107,10 @@ impl Pods {
     pub async fn ask_kubelet(&self) -> bool {
         let socket = self.kubelet_socket();
         if !socket.exists() {
+            // It was there, and what it said then may no longer be so.
+            if let Some(said) = &mut self.known().kubelet {
+                *said = Err(KubeletError::NotMounted(socket));
+            }
             return false;
         }
         self.kubelet_said(kubelet::list(&socket).await);

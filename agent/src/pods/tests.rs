@@ -193,6 +193,18 @@ fn the_kubelet_names_a_pod_where_there_is_no_choice() {
     assert_eq!(pods.holders_of(&gpu), None);
 }
 
+#[tokio::test]
+async fn a_kubelet_that_is_gone_has_said_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let pods = Pods::new(root.path().to_owned());
+    assert!(!pods.ask_kubelet().await);
+    assert_eq!(pods.kubelet_error(), None, "it was never there");
+    pods.kubelet_said(Ok(vec![given("train")]));
+    assert!(!pods.ask_kubelet().await);
+    assert_eq!(pods.holders_of(&Gpu { uuid: GPU, ..Gpu::default() }), None);
+    assert_eq!(pods.kubelet_error(), Some(KubeletError::NotMounted(pods.kubelet_socket())));
+}
+
 #[test]
 fn it_says_how_pods_are_named_and_what_to_mount() {
     let root = tempfile::tempdir().unwrap();

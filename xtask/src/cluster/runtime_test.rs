@@ -47,7 +47,7 @@ const CASES: [Case; 13] = [
 fn the_simulator_is_mounted_where_gpus_are_asked_for() {
     if paths::on_path("jq").is_none() {
         println!(
-            "skipped: cluster::runtime_test: there is no jq, which `cargo xtask cluster` installs"
+            "skipped: simulated-nvidia-runtime: there is no jq, which `cargo xtask cluster` installs"
         );
         return;
     }
