@@ -157,6 +157,9 @@ fn with_the_rights_of_each_kind_of_pod_it_does_what_they_are_for_and_has_no_othe
     let Some(helm) = Helm::all(test).pop() else { return };
     let Some(podman) = Podman::with_the_image(test) else { return };
     let deaf = e2e::no_kernel();
+    if let Some(why) = &deaf {
+        crate::skip(&format!("image::{test}: hearing the kernel"), why);
+    }
     for (number, (mode, values)) in MODES.iter().enumerate() {
         let pod = Pod::of(&helm.render(values));
         let container = Container::start(&podman, &pod.options(&podman));
